@@ -1,0 +1,1 @@
+"""Recipes that make every network and basis that semface ships, one command each. Nothing imports this package."""
