@@ -91,7 +91,12 @@ def _build_expression(path: Path) -> None:
         helper.make_node("Softmax", ["logits"], ["confidences"], axis=1),
     ]
     _write(
-        path, "expression_recognition", nodes, {"weights": weights}, _vectors("descriptors", 70), _vectors("confidences", 8)
+        path,
+        "expression_recognition",
+        nodes,
+        {"weights": weights},
+        _vectors("descriptors", 70),
+        _vectors("confidences", 8),
     )
 
 
