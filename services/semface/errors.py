@@ -50,6 +50,13 @@ class Reason(Enum):
     DEADLINE_EXCEEDED = Answer("DEADLINE_EXCEEDED", 504)
     INTERNAL = Answer("INTERNAL", 500)
 
+    # Met over HTTP only.
+    ROUTE_UNKNOWN = Answer("UNIMPLEMENTED", 404)
+    METHOD_NOT_ALLOWED = Answer("UNIMPLEMENTED", 405)
+    NOT_ACCEPTABLE = Answer("INVALID_ARGUMENT", 406)
+    BODY_TOO_LARGE = Answer("RESOURCE_EXHAUSTED", 413)
+    MEDIA_TYPE_UNSUPPORTED = Answer("INVALID_ARGUMENT", 415)
+
     # Without this, reasons with equal answers would become aliases of the first one.
     def __new__(cls, answer: Answer) -> "Reason":
         member = object.__new__(cls)
