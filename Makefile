@@ -1,0 +1,95 @@
+# Semface. `make` alone lists the targets: every line with `##` describes one.
+
+PYTHON ?= python3
+BUF_VERSION := 1.75.0
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+BUF := build/buf/node_modules/.bin/buf
+UV := build/uv/bin/uv
+SOURCES := services tests training protos
+
+.DEFAULT_GOAL := help
+.PHONY: help run models test check slow lint types imports protos stubs docs lock teachers clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) models ## Start the whole system, send a photograph through it and stay up (ONCE=1: stop after the table)
+	$(BIN)/semface demonstrate $(if $(ONCE),--once)
+
+models: $(RUNTIME) ## Build the networks that come unchanged from a package
+	$(BIN)/semface models build
+
+test: $(DEVELOPMENT) models ## Run the fast tests
+	$(BIN)/pytest -q
+
+check: slow lint types imports protos ## Run the slow tests, linters, type checker, import and stub contracts
+
+slow: $(DEVELOPMENT) models ## Run the slow tests
+	$(BIN)/pytest -q -m slow
+
+lint: $(DEVELOPMENT) ## Check style and format
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(DEVELOPMENT) ## Check types
+	$(BIN)/mypy
+
+imports: $(DEVELOPMENT) ## Check which part may import which
+	$(BIN)/lint-imports
+
+# Against what landed last: the branch on origin where it differs from here, else the commit before.
+protos: $(DEVELOPMENT) $(BUF) ## Check the protos: style, compatibility, committed stubs and API page
+	$(BUF) lint
+	@head=$$(git rev-parse HEAD); landed=$$(git rev-parse -q --verify origin/main || true); \
+	if [ -z "$$landed" ] || [ "$$landed" = "$$head" ]; then landed=$$(git rev-parse -q --verify HEAD~1 || true); fi; \
+	if [ -n "$$landed" ] && git cat-file -e "$$landed:protos/semface/v1" 2>/dev/null; then \
+		echo "buf breaking against $$landed"; $(BUF) breaking --against ".git#ref=$$landed,subdir=."; \
+	else echo "buf breaking: no earlier protos to compare with"; fi
+	$(BIN)/python protos/generate.py --check
+	$(BIN)/python protos/document.py --check
+
+stubs: $(DEVELOPMENT) ## Regenerate the typed stubs from the protos
+	$(BIN)/python protos/generate.py
+
+docs: $(DEVELOPMENT) ## Regenerate docs/api.md from the protos
+	$(BIN)/python protos/document.py
+
+LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--custom-compile-command "make lock"
+
+lock: $(UV) ## Resolve the dependencies anew and write both lock files
+	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration -o requirements.lock pyproject.toml
+	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev -c requirements.lock \
+		-o requirements-dev.lock pyproject.toml
+
+teachers: ## Build the teacher networks of training, in an environment of their own
+	$(PYTHON) -m training.teachers
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(BUF):
+	@command -v npm >/dev/null || { echo "npm is needed to install buf for this check" >&2; exit 1; }
+	npm install --silent --no-save --prefix build/buf @bufbuild/buf@$(BUF_VERSION)
+
+$(UV):
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet uv==$(UV_VERSION)
