@@ -1,0 +1,42 @@
+"""From a detected box to the square crop that the extraction network sees."""
+
+from math import ceil, floor
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+CROP_SCALE: Final = 1.3
+"""Side of the face square over the longer side of the detected box."""
+
+CROP_SIZE: Final = 112
+"""Side in pixels of the crop that the extraction network takes."""
+
+Square = tuple[float, float, float]
+"""Left, top and side of an axis-aligned square, in pixels of the upright photograph."""
+
+
+def face_square(box: ArrayLike) -> Square:
+    """Return the face square of ``box`` (x0, y0, x1, y1 in pixels): same centre, side 1.3 × the box's longer side."""
+    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    side = CROP_SCALE * max(x1 - x0, y1 - y0)
+    return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
+
+
+def resample(image: Image.Image, square: Square, size: int) -> Image.Image:
+    """Return the part of ``image`` inside ``square`` at ``size`` × ``size`` pixels; black outside the picture.
+
+    Bilinear, with a wider kernel when shrinking, so that nothing aliases.
+    """
+    left, top, side = square
+    # The kernel reaches beyond the square by one of its own pixels, and at least by one of the picture's.
+    reach = max(side / size, 1.0) + 1
+    region = (floor(left - reach), floor(top - reach), ceil(left + side + reach), ceil(top + side + reach))
+    x, y = left - region[0], top - region[1]
+    return image.crop(region).resize((size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side))
+
+
+def crop_face(rgb: NDArray[np.uint8], square: Square, size: int = CROP_SIZE) -> NDArray[np.uint8]:
+    """Return the ``square`` of picture ``rgb`` uint8 (H, W, 3) as uint8 (size, size, 3); black outside the picture."""
+    return np.asarray(resample(Image.fromarray(rgb), square, size))
