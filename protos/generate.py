@@ -15,6 +15,7 @@ from grpc_tools import protoc
 PROTOS = Path(__file__).resolve().parent
 SOURCES = PROTOS.parent / "services"
 PACKAGE = Path("semface/v1")
+TYPE_STUB_PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 
@@ -26,7 +27,8 @@ def proto_files() -> list[str]:
 def run_protoc(*options: str) -> None:
     """Run the protobuf compiler over our files; the well-known types come with ``grpcio-tools``."""
     include = resources.files("grpc_tools") / "_proto"
-    arguments = ["protoc", f"--proto_path={PROTOS}", f"--proto_path={include}", *options, *proto_files()]
+    plugins = [f"--plugin={name}={Path(sys.executable).parent / name}" for name in TYPE_STUB_PLUGINS]
+    arguments = ["protoc", f"--proto_path={PROTOS}", f"--proto_path={include}", *plugins, *options, *proto_files()]
     if protoc.main(arguments) != 0:
         raise SystemExit("protoc failed; its message is above")
 
