@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-CROP_SCALE: Final = 1.3
+CROP_SCALE: Final = 1.2
 """Side of the face square over the longer side of the detected box."""
 
 CROP_SIZE: Final = 112
@@ -18,7 +18,7 @@ Square = tuple[float, float, float]
 
 
 def face_square(box: ArrayLike) -> Square:
-    """Return the face square of ``box`` (x0, y0, x1, y1 in pixels): same centre, side 1.3 × the box's longer side."""
+    """Return the face square of ``box`` (x0, y0, x1, y1 in pixels): same centre, side 1.2 × the box's longer side."""
     x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
     side = CROP_SCALE * max(x1 - x0, y1 - y0)
     return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
