@@ -1,0 +1,123 @@
+"""A gRPC server from its services: start, serve, stop gracefully."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from semface.errors import Reason, SemfaceError
+from semface.rpc.health import Canary, HealthMonitor
+from semface.rpc.interceptor import CallInterceptor
+from semface.rpc.limits import Admission
+from semface.rpc.settings import ServerSettings
+from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
+
+_HEALTH_NAME: Final = "grpc.health.v1.Health"
+_LEAST_PING_INTERVAL_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One gRPC service of a server."""
+
+    name: str
+    """Its full name, such as ``semface.v1.CodecService``; health is asked for by it."""
+    add_to_server: Callable[[grpc.aio.Server], Any]
+    """Adds its servicer, as ``add_CodecServiceServicer_to_server`` does."""
+    canary: Canary
+    """Runs one real inference; raises when it fails."""
+
+
+class Server:
+    """A gRPC server with health, limits, metrics and errors as all of semface has them."""
+
+    def __init__(self, services: Sequence[Service], settings: ServerSettings) -> None:
+        """Prepare to serve ``services``; nothing listens before ``start``."""
+        self._services = services
+        self._settings = settings
+        self.telemetry = Telemetry()
+        self.port = 0
+        self.metrics_port: int | None = None
+        self._server: grpc.aio.Server | None = None
+        self._health: HealthMonitor | None = None
+        self._metrics: MetricsServer | None = None
+
+    async def start(self) -> int:
+        """Listen, begin to run the canaries and return the port. Raises FIELD_INVALID when the port cannot be had."""
+        settings = self._settings
+        self._health = HealthMonitor({item.name: item.canary for item in self._services}, settings, self.telemetry)
+        self._server = self._build(self._health)
+        self.port = self._listen(self._server)
+        await self._health.start()
+        await self._server.start()
+        if settings.metrics_port is not None:
+            self._metrics = self.telemetry.serve_metrics(settings.host, settings.metrics_port)
+            self.metrics_port = self._metrics.port
+        self.telemetry.log.info("listening", host=settings.host, port=self.port, metrics_port=self.metrics_port)
+        return self.port
+
+    async def wait_until_serving(self) -> None:
+        """Return once every service's canary has passed."""
+        assert self._health is not None, "start first"
+        await self._health.wait_until_serving()
+
+    async def stop(self) -> None:
+        """Tell NOT_SERVING, take no new calls, let those in flight end within the grace, and let go of the ports."""
+        if self._server is None or self._health is None:
+            return
+        await self._health.stop()
+        await self._server.stop(self._settings.grace_seconds)
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.stop)
+        self.telemetry.log.info("stopped", port=self.port)
+
+    def _build(self, health: HealthMonitor) -> grpc.aio.Server:
+        settings = self._settings
+        admission = Admission(settings.max_in_flight, settings.max_waiting, settings.max_streams)
+        server = grpc.aio.server(
+            interceptors=[CallInterceptor(admission, self.telemetry, settings.call_seconds)],
+            options=[
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.max_send_message_length", settings.max_message_bytes),
+                # Without it two servers share a port in silence, and each gets half of the calls.
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
+            ],
+        )
+        for service in self._services:
+            service.add_to_server(server)
+        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+        if settings.reflection:
+            names = [service.name for service in self._services]
+            reflection.enable_server_reflection([*names, _HEALTH_NAME, reflection.SERVICE_NAME], server)
+        return server
+
+    def _listen(self, server: grpc.aio.Server) -> int:
+        address = f"{self._settings.host}:{self._settings.port}"
+        try:
+            return server.add_insecure_port(address)
+        except RuntimeError as error:
+            message = f"cannot listen on {address}; is the port taken? Set SEMFACE_PORT to another"
+            raise SemfaceError(Reason.FIELD_INVALID, message, field="port") from error
+
+
+async def serve(services: Sequence[Service], settings: ServerSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then stop gracefully."""
+    configure_logging(settings.log_level, settings.log_format)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    server = Server(services, settings)
+    await server.start()
+    try:
+        await stopping.wait()
+    finally:
+        await server.stop()

@@ -1,0 +1,49 @@
+"""The settings that every gRPC deployable shares; each extends them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+MEBIBYTE = 1 << 20
+
+
+def _model_repository() -> Path:
+    """The repository beside a source checkout, wherever the command is run from; else the working folder's."""
+    beside_checkout = Path(__file__).resolve().parents[3] / "model_repository"
+    return beside_checkout if beside_checkout.is_dir() else Path("model_repository")
+
+
+class ServerSettings(BaseSettings):
+    """How a gRPC server listens, sheds, reports and stops. Each field is read from ``SEMFACE_`` and its name."""
+
+    model_config = SettingsConfigDict(env_prefix="SEMFACE_", extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    port: Port = Field(8100, description="Port of the gRPC server; 0 takes a free one.")
+    metrics_port: Port | None = Field(
+        None, description="Port of Prometheus metrics over HTTP; 0 takes a free one, none serves no metrics."
+    )
+    reflection: bool = Field(False, description="Whether the server tells its services and messages to any caller.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level to log.")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
+
+    max_message_bytes: int = Field(
+        32 * MEBIBYTE, ge=1024, description="Largest message sent or received, in bytes; above the image limit."
+    )
+    max_in_flight: int = Field(16, ge=1, description="Unary calls answered at once; further ones wait.")
+    max_waiting: int = Field(64, ge=0, description="Unary calls that wait; further ones are refused as OVERLOADED.")
+    max_streams: int = Field(64, ge=1, description="Streams open at once; further ones are refused as OVERLOADED.")
+    call_seconds: float = Field(30.0, gt=0, description="Longest time a unary call may take, whatever its deadline.")
+    grace_seconds: float = Field(10.0, ge=0, description="How long calls in flight may go on when the server stops.")
+
+    canary_interval_seconds: float = Field(30.0, gt=0, description="Time between canaries of a healthy service.")
+    canary_retry_seconds: float = Field(1.0, gt=0, description="Time to the next canary after a failed one.")
+    canary_timeout_seconds: float = Field(10.0, gt=0, description="Longest time a canary may take.")
+
+    inference: str = Field("embedded", description="Where networks run: embedded, or the URL of a Triton server.")
+    model_repository: Path = Field(
+        default_factory=_model_repository, description="Folder of the networks, in Triton's layout."
+    )

@@ -1,0 +1,87 @@
+"""Metrics and logs of calls. Neither ever carries a payload: methods, codes, reasons, times and ids only."""
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Send structured logs of at least ``level`` to standard error, as JSON lines or, for ``console``, as text."""
+    renderer: Any = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def describe_exception(error: BaseException) -> dict[str, Any]:
+    """Return the type of ``error`` and where it came from, not its message, which may quote what the caller sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "exception": type(error).__qualname__,
+        "trace": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+class Telemetry:
+    """Counts calls by method and code, with their times, for Prometheus, and logs each."""
+
+    def __init__(self) -> None:
+        """Count in a registry of its own, so that several servers can live in one process."""
+        self.registry = CollectorRegistry()
+        self.log = structlog.get_logger("semface.rpc")
+        self._calls = Counter(
+            "semface_grpc_calls", "Calls answered, by method and gRPC code.", ["method", "code"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "semface_grpc_call_seconds",
+            "Time from a call's arrival to its answer.",
+            ["method"],
+            buckets=_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "semface_grpc_in_flight", "Calls being answered or waiting.", ["method"], registry=self.registry
+        )
+
+    def begin(self, method: str) -> None:
+        """Count a call that has arrived."""
+        self._in_flight.labels(method).inc()
+
+    def end(self, method: str, code: str, seconds: float, **fields: Any) -> None:
+        """Count a call that has been answered and log it with ``fields``."""
+        self._in_flight.labels(method).dec()
+        self._calls.labels(method, code).inc()
+        self._seconds.labels(method).observe(seconds)
+        self.log.info("call", method=method, code=code, total_ms=round(1e3 * seconds, 3), **fields)
+
+    def serve_metrics(self, host: str, port: int) -> "MetricsServer":
+        """Serve the metrics over HTTP from a thread of their own; ``port`` 0 takes a free one."""
+        return MetricsServer(self.registry, host, port)
+
+
+class MetricsServer:
+    """The metrics over HTTP."""
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        """Listen at once."""
+        self._server, self._thread = start_http_server(port, host, registry)
+        self.port = int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Stop listening and wait for the thread."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
