@@ -1,0 +1,1 @@
+"""The `semface` command, one file for each group of commands."""

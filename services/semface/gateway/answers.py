@@ -1,0 +1,157 @@
+"""What the gateway answers, as JSON."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+OperatingPointName = Literal["far_1e-2", "far_1e-3", "accuracy"]
+ExpressionName = Literal["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
+
+
+class Model(BaseModel):
+    """A model that made a part of the answer."""
+
+    name: str = Field(examples=["face_verification"])
+    version: str = Field(examples=["1"])
+    hash: str = Field(description="First 8 bytes of the SHA-256 of the model's files, in hexadecimal.")
+
+
+class Answer(BaseModel):
+    """What every answer carries."""
+
+    models: list[Model] = Field(description="The models that made this answer.")
+    milliseconds: dict[str, float] = Field(description="Time of each stage in milliseconds, and of all as 'total'.")
+
+
+class Box(BaseModel):
+    """A rectangle in the upright photograph, in pixels from its top left corner; it may reach outside."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class FaceSquare(BaseModel):
+    """The square that the extractor saw, in pixels of the upright photograph."""
+
+    x0: float
+    y0: float
+    side: float
+
+
+class Bits(BaseModel):
+    """Where the bits of a bitstream go; a portion that does not travel takes none."""
+
+    total: int = Field(description="8 × the length of the bitstream.")
+    header: int
+    identity: int = 0
+    expression: int = 0
+    illumination: int = 0
+
+
+class Expression(BaseModel):
+    """The expression of a face."""
+
+    leading: ExpressionName
+    confidences: dict[ExpressionName, float] = Field(description="The eight add up to 1.")
+
+
+class Decision(BaseModel):
+    """A score with the threshold that it is measured by."""
+
+    matched: bool = Field(description="Whether the score is at least the threshold.")
+    score: float = Field(description="Cosine of the two embeddings, -1 to 1.")
+    threshold: float = Field(description="The threshold that decided, -1 to 1.")
+    operating_point: OperatingPointName = Field(description="Which measured threshold it is.")
+
+
+class Candidate(BaseModel):
+    """An enrolled subject that a face may be."""
+
+    subject: str
+    score: float = Field(description="Cosine of the two embeddings, -1 to 1.")
+
+
+class Who(BaseModel):
+    """The enrolled subjects that reach the threshold, best first."""
+
+    candidates: list[Candidate]
+    threshold: float
+    operating_point: OperatingPointName
+    compared: int = Field(description="How many templates were compared.")
+
+
+class AnalyzedFace(BaseModel):
+    """One face of a photograph, coded, and what its decoded numbers say."""
+
+    box: Box
+    square: FaceSquare
+    landmarks: list[tuple[float, float]] = Field(description="Five points in pixels: eyes, nose, corners of the mouth.")
+    confidence: float = Field(description="How sure the detector is, 0 to 1.")
+    quality: float = Field(description="How well the face can be described, 0 to 1.")
+    bits: Bits
+    bitstream: str = Field(description="The bitstream frame in base64.")
+    expression: Expression | None = Field(description="From the decoded numbers; null where they did not travel.")
+    who: Who | None = Field(None, description="From the decoded numbers, where it was asked for.")
+
+
+class Analysis(Answer):
+    """What a photograph holds."""
+
+    width: int = Field(description="Of the upright photograph, in pixels.")
+    height: int = Field(description="Of the upright photograph, in pixels.")
+    bytes: int = Field(description="Length of the photograph as it was sent.")
+    faces: list[AnalyzedFace] = Field(description="The largest first.")
+
+
+class Decoded(Answer):
+    """What a bitstream frame carried."""
+
+    descriptors: dict[str, list[float]] = Field(description="The numbers of each group that travelled.")
+    portions: list[str] = Field(description="The portions that travelled.")
+    quality: str = Field(description="Name of the quality at which it was coded.")
+
+
+class Recognized(Answer):
+    """The expression of each face: of a photograph the largest first, else of the one face sent."""
+
+    faces: list[Expression]
+
+
+class Subject(BaseModel):
+    """An enrolled subject; the template itself is never told."""
+
+    subject: str
+    model: Model = Field(description="The model that made the template.")
+    enrolled_at: float = Field(description="Seconds since 1970, UTC.")
+
+
+class Enrolled(Subject, Answer):
+    """A subject that was enrolled just now."""
+
+    created: bool = Field(description="False where a template was there before and was replaced.")
+
+
+class Verified(Decision, Answer):
+    """Whether a face is the subject's."""
+
+    subject: str
+
+
+class Identified(Who, Answer):
+    """Who a face is."""
+
+
+class Models(BaseModel):
+    """The models in service, as they answered just now for the mean face."""
+
+    models: list[Model]
+
+
+class Readiness(BaseModel):
+    """Whether requests can be answered. The stateless routes do not need the store."""
+
+    ready: bool
+    services: dict[str, bool]
+    store: bool

@@ -1,0 +1,51 @@
+"""The largest body of a request, enforced while it is read, so that no more than that is ever held."""
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from semface.errors import Reason, SemfaceError
+
+MULTIPART_OVERHEAD = 4096
+"""Bytes that a multipart body may need beside its photograph."""
+
+
+class BodyLimit:
+    """ASGI middleware: a body that is, or says it is, longer than allowed is refused when it is read."""
+
+    def __init__(self, app: ASGIApp, max_image_bytes: int, max_message_bytes: int) -> None:
+        self._app = app
+        self._max_image_bytes = max_image_bytes
+        self._max_message_bytes = max_message_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        limit, reason = self._limit(headers.get("content-type", ""))
+        declared = headers.get("content-length", "0")
+        read = 0
+
+        async def receive_limited() -> Message:
+            nonlocal read
+            _refuse_beyond(limit, reason, int(declared) if declared.isdigit() else 0)
+            message = await receive()
+            read += len(message.get("body", b""))
+            _refuse_beyond(limit, reason, read)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    def _limit(self, content_type: str) -> tuple[int, Reason]:
+        if content_type.startswith("image/"):
+            return self._max_image_bytes, Reason.IMAGE_TOO_LARGE
+        if content_type.startswith("multipart/"):
+            return self._max_image_bytes + MULTIPART_OVERHEAD, Reason.IMAGE_TOO_LARGE
+        if content_type.startswith("application/vnd.semface.bitstream"):
+            return self._max_message_bytes, Reason.BITSTREAM_TOO_LARGE
+        return self._max_message_bytes, Reason.BODY_TOO_LARGE
+
+
+def _refuse_beyond(limit: int, reason: Reason, size: int) -> None:
+    if size > limit:
+        raise SemfaceError(reason, f"the body is longer than {limit} bytes, the most that is taken here")

@@ -1,0 +1,72 @@
+"""The gateway on a socket, inside an event loop that others may share."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from semface.errors import Reason, SemfaceError
+from semface.gateway.app import create_app
+from semface.gateway.settings import GatewaySettings
+
+_log = structlog.get_logger("semface.gateway")
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to whoever runs the process."""
+        yield
+
+
+class GatewayServer:
+    """Serves the gateway from ``start`` to ``stop``."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Prepare to serve; nothing listens before ``start``."""
+        self._settings = settings
+        self._uvicorn: _Uvicorn | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.host = settings.listen_host
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where the gateway is."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    async def start(self) -> int:
+        """Listen and return the port. Raises FIELD_INVALID when the port cannot be had."""
+        if self.host != self._settings.http_host:
+            _log.warning("no API keys are set, so the gateway listens on loopback only", host=self.host)
+        listener = self._bind()
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(create_app(self._settings), log_config=None, access_log=False, lifespan="on")
+        self._uvicorn = _Uvicorn(config)
+        self._serving = asyncio.create_task(self._uvicorn.serve([listener]))
+        while not self._uvicorn.started:
+            if self._serving.done():
+                await self._serving
+                raise SemfaceError(Reason.INTERNAL, "the gateway stopped while it started; its log tells why")
+            await asyncio.sleep(0.01)
+        _log.info("listening", host=self.host, port=self.port, keys=len(self._settings.api_keys))
+        return self.port
+
+    async def stop(self) -> None:
+        """Take no new requests, let those in flight end, and let go of the port."""
+        if self._uvicorn is not None and self._serving is not None:
+            self._uvicorn.should_exit = True
+            await self._serving
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self._settings.http_port), family=family, backlog=1024)
+        except OSError as error:
+            where = f"{self.host}:{self._settings.http_port}"
+            message = f"cannot listen on {where}; is the port taken? Set SEMFACE_HTTP_PORT to another"
+            raise SemfaceError(Reason.FIELD_INVALID, message, field="http_port") from error

@@ -1,0 +1,177 @@
+"""What a face comes as over HTTP: a photograph, a bitstream, or its numbers as JSON."""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from semface.descriptors import (
+    DESCRIPTOR_SIZE,
+    GROUP_SIZES,
+    GROUPS,
+    PORTION_GROUPS,
+    Descriptors,
+    Portion,
+    validate,
+)
+from semface.errors import Reason, SemfaceError
+
+BITSTREAM_TYPE = "application/vnd.semface.bitstream"
+JSON_TYPE = "application/json"
+MULTIPART_TYPE = "multipart/form-data"
+PHOTOGRAPH_TYPES = ("image/jpeg", "image/png", "image/webp")
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """An encoded picture."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bitstream:
+    """A bitstream frame that stands alone."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The numbers (257,) of a face, absent ones 0, and the portions that are there with all their groups."""
+
+    values: Descriptors
+    portions: Portion
+
+
+Source = Photograph | Bitstream | Described
+Kind = type[Photograph] | type[Bitstream] | type[Described]
+
+
+async def read_source(request: Request, *kinds: Kind) -> Source:
+    """Return what the body of ``request`` holds, which has to be one of ``kinds``.
+
+    Raises ``SemfaceError`` MEDIA_TYPE_UNSUPPORTED for another content type, FIELD_INVALID or MESSAGE_MALFORMED for a
+    body that is not what its type says, DESCRIPTOR_SHAPE and NOT_FINITE for bad numbers.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    source: Source
+    if content_type.startswith("image/"):
+        source = Photograph(await request.body())
+    elif content_type == BITSTREAM_TYPE:
+        source = Bitstream(await request.body())
+    elif content_type == MULTIPART_TYPE:
+        source = await _read_multipart(request)
+    elif content_type == JSON_TYPE:
+        source = _read_json(await request.body())
+    else:
+        raise _unsupported(kinds)
+    if not isinstance(source, kinds):
+        raise _unsupported(kinds)
+    return source
+
+
+def describe_body(*kinds: Kind) -> dict[str, Any]:
+    """Return the OpenAPI request body that ``read_source`` takes with the same ``kinds``."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    content: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    if Photograph in kinds:
+        content |= {media_type: binary for media_type in PHOTOGRAPH_TYPES}
+        parts["photograph"] = {"type": "string", "format": "binary"}
+    if Bitstream in kinds:
+        content[BITSTREAM_TYPE] = binary
+        parts["bitstream"] = {"type": "string", "format": "binary"}
+        fields["bitstream"] = {"type": "string", "format": "byte", "description": "A bitstream frame in base64."}
+    if Described in kinds:
+        fields["descriptors"] = _describe_numbers()
+    content[MULTIPART_TYPE] = {"schema": {"type": "object", "properties": parts, "maxProperties": 1}}
+    if fields:
+        content[JSON_TYPE] = {"schema": {"type": "object", "properties": fields, "maxProperties": 1}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _describe_numbers() -> dict[str, Any]:
+    def vector(size: int) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "number"}, "minItems": size, "maxItems": size}
+
+    groups = {name: vector(size) for name, size in GROUP_SIZES.items()}
+    return {
+        "description": f"All {DESCRIPTOR_SIZE} numbers, or those of some groups by name.",
+        "anyOf": [vector(DESCRIPTOR_SIZE), {"type": "object", "properties": groups}],
+    }
+
+
+async def _read_multipart(request: Request) -> Source:
+    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=0)
+    # A photograph is held in memory only; the limit of the body bounds it.
+    parser.spool_max_size = 2**62
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError) as error:
+        raise SemfaceError(Reason.MESSAGE_MALFORMED, "the multipart body cannot be read") from error
+    try:
+        for name, kind in (("photograph", Photograph), ("bitstream", Bitstream)):
+            upload = form.get(name)
+            if isinstance(upload, UploadFile):
+                return kind(await upload.read())
+    finally:
+        await form.close()
+    raise SemfaceError(Reason.FIELD_INVALID, "send one file, in the field 'photograph' or 'bitstream'")
+
+
+def _read_json(body: bytes) -> Source:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SemfaceError(Reason.MESSAGE_MALFORMED, "the body is not valid JSON") from error
+    if not isinstance(message, dict) or len(message) != 1 or not message.keys() <= {"bitstream", "descriptors"}:
+        raise SemfaceError(Reason.FIELD_INVALID, "send an object with one field, 'bitstream' or 'descriptors'")
+    if "descriptors" in message:
+        return _read_descriptors(message["descriptors"])
+    try:
+        return Bitstream(base64.b64decode(message["bitstream"], validate=True))
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise SemfaceError(Reason.FIELD_INVALID, "bitstream is not valid base64", field="bitstream") from error
+
+
+def _read_descriptors(numbers: object) -> Described:
+    if not isinstance(numbers, dict):
+        return Described(validate(_vector(numbers, "descriptors"))[0], Portion.ALL)
+    if not numbers or not numbers.keys() <= GROUP_SIZES.keys():
+        raise SemfaceError(Reason.FIELD_INVALID, f"groups are: {', '.join(GROUP_SIZES)}", field="descriptors")
+    values = np.zeros(DESCRIPTOR_SIZE, dtype=np.float32)
+    for name, group in numbers.items():
+        values[GROUPS[name]] = validate(_vector(group, f"descriptors.{name}"), GROUP_SIZES[name])[0]
+    portions = Portion(0)
+    for portion, names in PORTION_GROUPS.items():
+        if numbers.keys() >= set(names):
+            portions |= portion
+    return Described(values, portions)
+
+
+def _vector(values: object, field: str) -> NDArray[np.float64]:
+    # JSON's true and false would pass as numbers.
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+        raise SemfaceError(Reason.FIELD_INVALID, f"{field} is a list of numbers", field=field)
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except OverflowError as error:
+        raise SemfaceError(Reason.NOT_FINITE, f"{field} holds a number that is too large", field=field) from error
+
+
+def _unsupported(kinds: tuple[Kind, ...]) -> SemfaceError:
+    names = {
+        Photograph: "a photograph (image/jpeg, image/png, image/webp, or multipart/form-data)",
+        Bitstream: f"a bitstream ({BITSTREAM_TYPE})",
+        Described: f"descriptors ({JSON_TYPE})",
+    }
+    wanted = " or ".join(names[kind] for kind in kinds)
+    return SemfaceError(Reason.MEDIA_TYPE_UNSUPPORTED, f"send {wanted}")

@@ -1,0 +1,64 @@
+"""Metrics and logs of HTTP requests: method, route, status and time, never a path (it may name a subject) or a body."""
+
+import time
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_log = structlog.get_logger("semface.gateway")
+
+
+class HttpMetrics:
+    """Counts requests by method, route and status, with their times, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "semface_http_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "semface_http_request_seconds",
+            "Time from a request's arrival to the end of its answer.",
+            ["route"],
+            buckets=_BUCKETS_SECONDS,
+            registry=self._registry,
+        )
+
+    def record(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count and log one answered request."""
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(route).observe(seconds)
+        _log.info("request", method=method, route=route, status=status, total_ms=round(1000 * seconds, 3))
+
+    def text(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class RequestTelemetry:
+    """ASGI middleware that records every HTTP request."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        finally:
+            # Unknown paths share one label, so that a scanner cannot fill the registry.
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.record(scope["method"], route, status, time.perf_counter() - start)
