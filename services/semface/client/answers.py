@@ -1,0 +1,162 @@
+"""What the services answer, with arrays for vectors. The protos say more of each field."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.descriptors import Descriptors, Portion
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model that made an answer."""
+
+    name: str
+    version: str
+    hash: int
+    """The first 8 bytes of the SHA-256 of its files, read as a big-endian number."""
+
+    def __str__(self) -> str:
+        """Return ``name/version``."""
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds inside the service: waiting to be admitted, in the networks, in all."""
+
+    queue_ms: float
+    inference_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face of a photograph; coordinates are pixels of the upright photograph from its top left corner."""
+
+    box: Vector
+    """(4,): left, upper, right, lower."""
+    square: Vector
+    """(3,): left, upper, side of the square that the network saw."""
+    landmarks: Vector
+    """(5, 2): eyes, nose, corners of the mouth, each from the picture's left to its right."""
+    confidence: float
+    """0 to 1."""
+    quality: float
+    """0 to 1."""
+    descriptors: Descriptors
+    """(257,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """The faces of one photograph, the largest first."""
+
+    faces: list[Face]
+    width: int
+    height: int
+    models: list[Model]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A coded face."""
+
+    data: bytes
+    header_bits: int
+    payload_bits: dict[Portion, int]
+    """Bits of each payload, in the order of the frame."""
+    quality_name: str
+    quality_number: int
+
+    @property
+    def bits(self) -> int:
+        """The whole frame."""
+        return 8 * len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One frame for each face, in the order sent."""
+
+    frames: list[Frame]
+    model: Model
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedFace:
+    """What one frame carried."""
+
+    descriptors: Descriptors
+    """(257,); 0 where a portion did not travel."""
+    portions: Portion
+    quality_name: str
+    quality_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """One face for each frame, in the order sent."""
+
+    faces: list[DecodedFace]
+    model: Model
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """The expression of one face."""
+
+    leading: str
+    """Name of the class of the highest confidence, such as ``happiness``."""
+    confidences: dict[str, float]
+    """Confidence of each class, 0 to 1, all adding up to 1."""
+    model: Model
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """A vector that says who a face is; vectors of different models never compare."""
+
+    vector: Vector
+    """(512,), of unit length."""
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether two faces are one person."""
+
+    matched: bool
+    score: float
+    """Cosine, -1 to 1."""
+    threshold: float
+    """-1 to 1; the score matches where it is at least this."""
+    operating_point: str
+    """``far_1e-2``, ``far_1e-3`` or ``accuracy``."""
+    model: Model
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class UnderstoodFace:
+    """What one face says; None for what was not asked for."""
+
+    leading: str | None
+    confidences: dict[str, float] | None
+    embedding: Embedding | None
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """One answer for each face, in the order sent."""
+
+    faces: list[UnderstoodFace]
+    models: list[Model]
+    timings: Timings

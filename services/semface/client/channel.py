@@ -1,0 +1,149 @@
+"""The two clients: one channel each, and every call of ``semface.client.calls`` as a method."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from semface.client import calls
+from semface.client.calls import Call
+from semface.client.errors import to_call_error
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+
+DEFAULT_SECONDS: Final = 10.0
+
+_OPTIONS: Final = (
+    # grpc's own back-off grows to 120 s, long after the server is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+)
+
+
+def _awaiting(
+    build: Callable[Parameters, Call[Answer]],
+) -> Callable[Concatenate["AsyncClient", Parameters], Awaitable[Answer]]:
+    """Make a method of ``AsyncClient`` from a call."""
+
+    @wraps(build)
+    async def method(self: "AsyncClient", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+        return await self._run(build(*args, **kwargs))
+
+    return method
+
+
+def _blocking(
+    build: Callable[Parameters, Call[Answer]],
+) -> Callable[Concatenate["Client", Parameters], Answer]:
+    """Make a method of ``Client`` from a call."""
+
+    @wraps(build)
+    def method(self: "Client", /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+        return self._run(build(*args, **kwargs))
+
+    return method
+
+
+class _Connection:
+    """A channel, the stubs over it and the deadline of each call."""
+
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self._channel = channel
+        self._seconds = seconds
+        self._stubs: dict[Callable[..., Any], Any] = {}
+
+    def within(self, seconds: float) -> Self:
+        """Return a client over the same channel whose calls have to be answered within ``seconds``."""
+        other = type(self).__new__(type(self))
+        other._channel, other._seconds, other._stubs = self._channel, seconds, self._stubs
+        return other
+
+    def _call(self, call: Call[Any]) -> Any:
+        if call.stub not in self._stubs:
+            self._stubs[call.stub] = call.stub(self._channel)
+        return getattr(self._stubs[call.stub], call.method)(call.request, timeout=self._seconds)
+
+
+class AsyncClient(_Connection):
+    """The services at one address, for one event loop. Every method raises ``CallError``."""
+
+    def __init__(self, address: str, *, seconds: float = DEFAULT_SECONDS) -> None:
+        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``."""
+        super().__init__(grpc.aio.insecure_channel(address, options=_OPTIONS), seconds)
+
+    async def _run(self, call: Call[Answer]) -> Answer:
+        try:
+            return call.read(await self._call(call))
+        except grpc.RpcError as error:
+            raise to_call_error(error) from error
+
+    async def close(self) -> None:
+        """Let go of the channel; calls in flight are cancelled."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    extract = _awaiting(calls.extract)
+    encode = _awaiting(calls.encode)
+    decode = _awaiting(calls.decode)
+    recognize = _awaiting(calls.recognize)
+    embed = _awaiting(calls.embed)
+    compare = _awaiting(calls.compare)
+    understand = _awaiting(calls.understand)
+    serving = _awaiting(calls.serving)
+
+
+class Client(_Connection):
+    """The services at one address, for threads. Every method raises ``CallError``."""
+
+    def __init__(self, address: str, *, seconds: float = DEFAULT_SECONDS) -> None:
+        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``."""
+        super().__init__(grpc.insecure_channel(address, options=_OPTIONS), seconds)
+
+    def _run(self, call: Call[Answer]) -> Answer:
+        try:
+            return call.read(self._call(call))
+        except grpc.RpcError as error:
+            raise to_call_error(error) from error
+
+    def close(self) -> None:
+        """Let go of the channel; calls in flight are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    extract = _blocking(calls.extract)
+    encode = _blocking(calls.encode)
+    decode = _blocking(calls.decode)
+    recognize = _blocking(calls.recognize)
+    embed = _blocking(calls.embed)
+    compare = _blocking(calls.compare)
+    understand = _blocking(calls.understand)
+    serving = _blocking(calls.serving)
