@@ -130,7 +130,9 @@ class FaceDetector:
         boxes = _moved(squares[sure], outputs["regression"][sure])
         return boxes[non_maximum_suppression(boxes, scores[sure], 0.7)]
 
-    async def _finish(self, image: Image.Image, boxes: Floats, thresholds: _Thresholds) -> tuple[Floats, Floats, Floats]:
+    async def _finish(
+        self, image: Image.Image, boxes: Floats, thresholds: _Thresholds
+    ) -> tuple[Floats, Floats, Floats]:
         if not len(boxes):
             return boxes, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
         squares = _squared(boxes)
@@ -146,7 +148,9 @@ class FaceDetector:
         return boxes[kept], landmarks[kept], scores[kept]
 
 
-def non_maximum_suppression(boxes: Floats, scores: Floats, overlap: float, *, of_smaller: bool = False) -> NDArray[np.intp]:
+def non_maximum_suppression(
+    boxes: Floats, scores: Floats, overlap: float, *, of_smaller: bool = False
+) -> NDArray[np.intp]:
     """Return indices of the boxes (N, 4) that overlap no better one by more than ``overlap``, the best first.
 
     Overlap is intersection over union, or over the smaller box's area when ``of_smaller``.
@@ -226,4 +230,6 @@ def _squared(boxes: Floats) -> Floats:
 
 def _normalise(pictures: NDArray[np.uint8]) -> Floats:
     """Turn uint8 (N, h, w, 3) into float32 (N, 3, h, w), (RGB - 127.5) / 128, as the networks were trained."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(128) - np.float32(127.5 / 128)
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(128) - np.float32(
+        127.5 / 128
+    )

@@ -7,7 +7,7 @@ code needs TensorFlow and is not imported: only its weight files are read.
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import joblib
 import numpy as np
@@ -60,7 +60,7 @@ class _Graph:
     def next_weight(self) -> NDArray[np.float32]:
         return np.asarray(next(self._weights), dtype=np.float32)
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> None:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         self.last = output
 
@@ -129,7 +129,9 @@ def weight_folder() -> Path:
     """Return the folder of the installed ``mtcnn`` package's weights; MODEL_UNKNOWN when it is not installed."""
     package = find_spec("mtcnn")
     if package is None or not package.submodule_search_locations:
-        raise SemfaceError(Reason.MODEL_UNKNOWN, "package mtcnn is not installed; the detector is built from its weights")
+        raise SemfaceError(
+            Reason.MODEL_UNKNOWN, "package mtcnn is not installed; the detector is built from its weights"
+        )
     return Path(package.submodule_search_locations[0]) / "assets" / "weights"
 
 

@@ -1,38 +1,121 @@
 """The embedded engine: ONNX Runtime inside this process."""
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
-from semface.inference.engine import Arrays
+from semface.inference.batching import Batcher, Run
+from semface.inference.engine import Arrays, ModelMetadata
+from semface.inference.repository import ModelRepository
 
 
 class EmbeddedEngine:
-    """Runs the networks of ``repository`` with ONNX Runtime."""
+    """Runs the networks of a model repository with ONNX Runtime, in threads of this process.
 
-    def __init__(self, repository: Path, threads: int = 1) -> None:
-        self._repository = repository
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="semface-inference")
+    It may be used from several event loops; requests are batched within each.
+    """
+
+    def __init__(self, repository: Path, threads: int | None = None) -> None:
+        """Serve the networks under ``repository``; ``threads`` networks run at once, by default one per usable core.
+
+        A network is loaded when it is first asked for.
+        """
+        self._repository = ModelRepository(repository)
+        self._threads = threads or _usable_cores()
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="semface-inference")
         self._sessions: dict[str, ort.InferenceSession] = {}
+        self._loading = Lock()
+        self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Batcher]] = WeakKeyDictionary()
+
+    async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """See :meth:`semface.inference.engine.Engine.infer`."""
+        batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
+        if model not in batchers:
+            # Another call may have been here while this one waited for the network to load.
+            batcher = await self._batcher(model)
+            batchers.setdefault(model, batcher)
+        _check(self.metadata(model), inputs)
+        return await batchers[model].submit(inputs)
+
+    async def ready(self, model: str) -> bool:
+        """See :meth:`semface.inference.engine.Engine.ready`."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
+        except SemfaceError:
+            return False
+        return True
+
+    def metadata(self, model: str) -> ModelMetadata:
+        """See :meth:`semface.inference.engine.Engine.metadata`."""
+        return self._repository.model(model).metadata
+
+    async def close(self) -> None:
+        """See :meth:`semface.inference.engine.Engine.close`."""
+        await asyncio.to_thread(self._executor.shutdown)
+        self._sessions.clear()
+        self._batchers.clear()
+
+    async def _batcher(self, model: str) -> Batcher:
+        session = await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
+        entry = self._repository.model(model)
+        delay, size = entry.queue_delay_seconds, entry.metadata.max_batch_size
+        return Batcher(_runner(session), self._executor, size, delay, self._threads)
 
     def _session(self, model: str) -> ort.InferenceSession:
-        if model not in self._sessions:
-            path = self._repository / model / "1" / "model.onnx"
-            if not path.is_file():
-                raise SemfaceError(Reason.MODEL_UNKNOWN, f"there is no network {model!r} in the model repository")
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            self._sessions[model] = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return self._sessions[model]
+        with self._loading:
+            if model not in self._sessions:
+                self._sessions[model] = _load(self._repository.model(model).path, model)
+            return self._sessions[model]
 
-    async def infer(self, model: str, inputs: Arrays) -> Arrays:
-        """See :class:`semface.inference.engine.Engine`."""
-        session = self._session(model)
-        names = [output.name for output in session.get_outputs()]
-        loop = asyncio.get_running_loop()
-        values = await loop.run_in_executor(self._pool, session.run, names, inputs)
-        return dict(zip(names, values, strict=True))
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _load(path: Path, model: str) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    # Requests run side by side in threads of ours; threads within a run would fight them for the cores.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises many kinds, all of them meaning that this file cannot be served
+        message = f"the network of model {model} cannot be loaded; its file is damaged or of a newer format"
+        raise SemfaceError(Reason.MODEL_LOADING, message) from error
+
+
+def _runner(session: ort.InferenceSession) -> Run:
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return run
+
+
+def _check(model: ModelMetadata, inputs: Arrays) -> None:
+    """Raise ValueError unless ``inputs`` fit: one bad array must not fail the others of its batch."""
+    if inputs.keys() != {tensor.name for tensor in model.inputs}:
+        raise ValueError(f"{model.name} takes {[tensor.name for tensor in model.inputs]}, not {sorted(inputs)}")
+    rows = {len(array) for array in inputs.values()}
+    if len(rows) != 1 or rows == {0}:
+        raise ValueError(f"{model.name}: every input needs the same number of rows, at least one")
+    for tensor in model.inputs:
+        array = inputs[tensor.name]
+        shape = array.shape[1:]
+        fits = len(shape) == len(tensor.shape) and all(
+            want in (-1, have) for want, have in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits or array.dtype != tensor.dtype or not isinstance(array, np.ndarray):
+            raise ValueError(
+                f"{model.name}: {tensor.name} is {tensor.dtype} of {tensor.shape}, got {array.dtype} {shape}"
+            )

@@ -1,16 +1,62 @@
-"""What every engine offers: run a named network on arrays."""
+"""What every engine offers: networks run by name on arrays."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMetadata:
+    """An input or output. ``shape`` is without the batch axis; -1 stands for any size."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What the model repository says of a network.
+
+    ``hash`` is the SHA-256 of the network's file in hexadecimal; ``parameters`` are the free texts of its
+    configuration.
+    """
+
+    name: str
+    version: str
+    hash: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+    max_batch_size: int
+    parameters: Mapping[str, str]
 
 
 class Engine(Protocol):
-    """Runs the networks of one model repository."""
+    """Runs the networks of one model repository.
 
-    async def infer(self, model: str, inputs: Arrays) -> Arrays:
-        """Run ``model`` on ``inputs`` (name to array, leading axis is the batch) and return its outputs by name."""
-        ...
+    Every method that names a model raises MODEL_UNKNOWN when the repository has none of that name, and MODEL_LOADING
+    when it is known but cannot run yet.
+    """
+
+    async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run ``model`` and return its outputs by name.
+
+        The leading axis of every array is the batch; a request beyond the model's ``max_batch_size`` is split. Requests
+        that wait together may run together, which never changes a result. Raises ValueError when ``inputs`` do not fit
+        the model's metadata. A cancelled call no longer takes part in a batch that has not started.
+        """
+
+    async def ready(self, model: str) -> bool:
+        """Return whether ``model`` can run now, loading it when need be; never raises for a model's sake."""
+
+    def metadata(self, model: str) -> ModelMetadata:
+        """Return what the model repository says of ``model``."""
+
+    async def close(self) -> None:
+        """Let go of networks and threads; the engine must not be used afterwards."""

@@ -1,0 +1,142 @@
+"""Requests for one network that wait together run together.
+
+Everything but the run itself happens on the event loop, in plain callbacks, so nothing here needs a lock.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.inference.engine import Arrays
+
+Outputs = dict[str, NDArray[Any]]
+Run = Callable[[Arrays], Outputs]
+
+
+@dataclass(slots=True)
+class _Request:
+    inputs: Arrays
+    rows: int
+    answer: asyncio.Future[Outputs]
+    due: float
+
+
+@dataclass(slots=True)
+class _Line:
+    """Requests whose arrays can be laid end to end: equal but for the batch axis."""
+
+    waiting: deque[_Request] = field(default_factory=deque)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Batcher:
+    """Runs one network on requests as they come, several in one batch when they wait together.
+
+    A batch starts when ``max_batch_size`` rows wait or the first request has waited ``delay`` seconds, and one of
+    ``slots`` runs is free; what comes while all are busy joins the next batch.
+    """
+
+    def __init__(self, run: Run, executor: Executor, max_batch_size: int, delay: float, slots: int) -> None:
+        """Belong to the running event loop; ``run`` is called in ``executor``."""
+        self._run = run
+        self._executor = executor
+        self._max_rows = max_batch_size
+        self._delay = delay
+        self._free = slots
+        self._loop = asyncio.get_running_loop()
+        self._lines: dict[Hashable, _Line] = {}
+
+    async def submit(self, inputs: Arrays) -> Outputs:
+        """Return the network's outputs for ``inputs``, whose arrays all have the same number of rows, at least one."""
+        rows = len(next(iter(inputs.values())))
+        if rows <= self._max_rows:
+            return await self._enqueue(inputs, rows)
+        parts = [
+            {name: array[start : start + self._max_rows] for name, array in inputs.items()}
+            for start in range(0, rows, self._max_rows)
+        ]
+        answers = await asyncio.gather(*(self._enqueue(part, len(next(iter(part.values())))) for part in parts))
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def _enqueue(self, inputs: Arrays, rows: int) -> asyncio.Future[Outputs]:
+        kind = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
+        answer: asyncio.Future[Outputs] = self._loop.create_future()
+        line = self._lines.setdefault(kind, _Line())
+        line.waiting.append(_Request(inputs, rows, answer, self._loop.time() + self._delay))
+        self._dispatch(kind)
+        return answer
+
+    def _dispatch(self, kind: Hashable) -> None:
+        """Start every batch of a line that may start now; for the others, see to it that this is called again."""
+        line = self._lines.get(kind)
+        if line is None:
+            return
+        if line.timer is not None:
+            line.timer.cancel()
+            line.timer = None
+        while self._free:
+            # Whoever was cancelled while waiting has gone.
+            line.waiting = deque(request for request in line.waiting if not request.answer.done())
+            if not line.waiting:
+                del self._lines[kind]
+                return
+            due = line.waiting[0].due
+            if due > self._loop.time() and sum(request.rows for request in line.waiting) < self._max_rows:
+                line.timer = self._loop.call_at(due, self._dispatch, kind)
+                return
+            self._start(self._take(line))
+
+    def _take(self, line: _Line) -> list[_Request]:
+        batch, rows = [], 0
+        while line.waiting and rows + line.waiting[0].rows <= self._max_rows:
+            batch.append(line.waiting.popleft())
+            rows += batch[-1].rows
+        return batch
+
+    def _start(self, batch: list[_Request]) -> None:
+        self._free -= 1
+        running = self._loop.run_in_executor(self._executor, run_together, self._run, [item.inputs for item in batch])
+        running.add_done_callback(partial(self._finish, batch))
+
+    def _finish(self, batch: list[_Request], running: "asyncio.Future[list[Outputs | Exception]]") -> None:
+        self._free += 1
+        failure = asyncio.CancelledError() if running.cancelled() else running.exception()
+        answers: Sequence[Outputs | BaseException] = [failure] * len(batch) if failure else running.result()
+        for request, answer in zip(batch, answers, strict=True):
+            if request.answer.done():
+                continue
+            if isinstance(answer, asyncio.CancelledError):
+                request.answer.cancel()
+            elif isinstance(answer, BaseException):
+                request.answer.set_exception(answer)
+            else:
+                request.answer.set_result(answer)
+        for kind in list(self._lines):
+            self._dispatch(kind)
+
+
+def run_together(run: Run, requests: Sequence[Arrays]) -> list[Outputs | Exception]:
+    """Run ``requests`` as one batch and return each one's rows; when the batch fails, each is run alone."""
+    if len(requests) == 1:
+        return [_attempt(run, requests[0])]
+    merged = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+    outputs = _attempt(run, merged)
+    if isinstance(outputs, Exception):
+        return [_attempt(run, request) for request in requests]
+    ends = np.cumsum([len(next(iter(request.values()))) for request in requests])[:-1]
+    parts = {name: np.split(array, ends) for name, array in outputs.items()}
+    return [{name: parts[name][index] for name in parts} for index in range(len(requests))]
+
+
+def _attempt(run: Run, inputs: Arrays) -> Outputs | Exception:
+    try:
+        return run(inputs)
+    except Exception as error:
+        return error
