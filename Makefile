@@ -10,6 +10,7 @@ RUNTIME := $(VENV)/.runtime
 DEVELOPMENT := $(VENV)/.development
 BUF := build/buf/node_modules/.bin/buf
 UV := build/uv/bin/uv
+TEACHERS := build/teachers-venv/.installed
 SOURCES := services tests training protos
 
 .DEFAULT_GOAL := help
@@ -67,8 +68,8 @@ lock: $(UV) ## Resolve the dependencies anew and write both lock files
 	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev -c requirements.lock \
 		-o requirements-dev.lock pyproject.toml
 
-teachers: ## Build the teacher networks of training, in an environment of their own
-	$(PYTHON) -m training.teachers
+teachers: $(TEACHERS) ## Build the teacher networks of training, in an environment of their own (Python 3.11 or 3.12, npm)
+	build/teachers-venv/bin/python -m training.teachers
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -93,3 +94,8 @@ $(BUF):
 $(UV):
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/pip install --quiet uv==$(UV_VERSION)
+
+$(TEACHERS): training/teachers/requirements.txt
+	$(PYTHON) -m venv build/teachers-venv
+	build/teachers-venv/bin/python -m pip install --quiet -r $<
+	@touch $@
