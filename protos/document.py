@@ -19,8 +19,8 @@ from google.protobuf.descriptor_pb2 import (
 PAGE = PROTOS.parent / "docs" / "api.md"
 HEADER = """# gRPC API
 
-Made from `protos/` by `make docs`; change the comments there. Vectors travel as little-endian float32 `bytes`. Errors come
-as `google.rpc.Status` with one `ErrorInfo` of the domain `semface`.
+Made from `protos/` by `make docs`; change the comments there. Vectors travel as little-endian float32 `bytes`. Errors
+come as `google.rpc.Status` with one `ErrorInfo` of the domain `semface`.
 """
 
 # Numbers of the fields of descriptor.proto, of which the paths of source locations are made.
