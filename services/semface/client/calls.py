@@ -71,7 +71,7 @@ def extract(image: bytes) -> Call[answers.Extraction]:
 def encode(
     descriptors: ArrayLike, *, quality: str | int | None = None, portions: Portion = Portion.ALL
 ) -> Call[answers.Encoding]:
-    """Code ``portions`` of ``descriptors`` (N, 257) or (257,) at ``quality``: a name or a number; None is the default."""
+    """Code ``portions`` of ``descriptors`` (N, 257) or (257,) at ``quality``, a name or number; None: default."""
     request = codec_pb2.EncodeRequest(
         faces=[pack_descriptors(row, portions) for row in validate(descriptors)], portions=pack_portions(portions)
     )

@@ -1,0 +1,81 @@
+"""A server takes what it can, lets some wait, sheds the rest, and ends what takes too long."""
+
+import asyncio
+import time
+
+import grpc
+
+from semface.v1 import codec_pb2, codec_pb2_grpc
+from tests.rpc.conftest import Running, eventually, refusal, running
+
+
+async def test_calls_beyond_the_queue_are_shed_at_once_and_those_in_it_are_served() -> None:
+    async with running(max_in_flight=2, max_waiting=1) as service:
+        taken = [asyncio.create_task(service.ask("wait")) for _ in range(2)]
+        await service.until_entered(2)
+        waiting = asyncio.create_task(service.ask())
+        await asyncio.sleep(0.05)
+        started = time.perf_counter()
+        refused = await refusal(service.ask())
+        assert time.perf_counter() - started < 1
+        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.reason == "OVERLOADED"
+        assert refused.retry_seconds is not None
+        assert not waiting.done()
+        service.obedient.release.set()
+        answers = await asyncio.gather(*taken, waiting)
+        assert answers[-1].timings.queue_ms > 40
+        assert answers[0].timings.inference_ms > 40
+        assert answers[0].timings.total_ms >= answers[0].timings.inference_ms
+        await service.ask()
+
+
+async def test_a_caller_who_leaves_the_queue_makes_room() -> None:
+    async with running(max_in_flight=1, max_waiting=1) as service:
+        taken = asyncio.create_task(service.ask("wait"))
+        await service.until_entered(1)
+        left = asyncio.create_task(service.ask(seconds=0.1))
+        assert (await refusal(left)).code is grpc.StatusCode.DEADLINE_EXCEEDED
+        waiting = asyncio.create_task(service.ask())
+        await asyncio.sleep(0.05)
+        service.obedient.release.set()
+        await asyncio.gather(taken, waiting)
+
+
+async def test_streams_beyond_their_bound_are_shed_and_do_not_block_calls() -> None:
+    async with running(max_in_flight=1, max_streams=1) as service:
+        stub = codec_pb2_grpc.CodecServiceStub(service.channel)
+        stream = stub.DecodeStream()
+        await stream.write(codec_pb2.DecodeStreamRequest(frame=b"ab"))
+        await stream.read()
+        second = stub.DecodeStream()
+        await second.write(codec_pb2.DecodeStreamRequest(frame=b"ab"))
+        assert (await refusal(second.read())).reason == "OVERLOADED"
+        await service.ask()
+        await stream.done_writing()
+
+
+async def test_a_passed_deadline_is_told_and_the_work_is_cancelled(service: Running) -> None:
+    refused = await refusal(service.ask("wait", seconds=0.1))
+    assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    await eventually(lambda: service.obedient.cancelled == 1)
+    await service.ask()
+
+
+async def test_without_a_deadline_the_servers_cap_ends_the_call_and_frees_its_place() -> None:
+    async with running(call_seconds=0.1, max_in_flight=1) as service:
+        refused = await refusal(service.ask("wait", seconds=None))
+        assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert refused.reason == "DEADLINE_EXCEEDED"
+        assert service.obedient.cancelled == 1
+        await service.ask()
+
+
+async def test_a_caller_who_goes_away_is_counted_as_cancelled(service: Running) -> None:
+    call = asyncio.create_task(service.ask("wait"))
+    await service.until_entered(1)
+    call.cancel()
+    labels = {"method": "/semface.v1.ExpressionService/Recognize", "code": "CANCELLED"}
+    registry = service.server.telemetry.registry
+    await eventually(lambda: registry.get_sample_value("semface_grpc_calls_total", labels) == 1)
+    await service.ask()
