@@ -42,7 +42,7 @@ def test_quantised_weights_are_restored():
 
 @pytest.mark.parametrize("data", [bytes(4), bytes(12)])
 def test_a_weight_file_of_another_length_is_refused(data: bytes):
-    with pytest.raises(ValueError, match="bytes of weights|smaller than"):
+    with pytest.raises(ValueError, match=r"bytes of weights|smaller than"):
         read_weights([{"name": "kernel", "shape": [2], "dtype": "float32"}], data)
 
 
