@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from semface.errors import Reason, SemfaceError
 
 Arrays = Mapping[str, NDArray[Any]]
 """Tensors by name."""
@@ -60,3 +63,29 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Let go of networks and threads; the engine must not be used afterwards."""
+
+
+class EngineSettings(Protocol):
+    """What has to be known to open an engine."""
+
+    @property
+    def inference(self) -> str:
+        """``embedded``, or the URL of a Triton server (``grpc://host:port``)."""
+
+    @property
+    def model_repository(self) -> Path:
+        """Folder of the networks, in Triton's layout."""
+
+
+def open_engine(settings: EngineSettings) -> Engine:
+    """Return the engine that ``settings.inference`` names. Raises FIELD_INVALID for any other value."""
+    if settings.inference == "embedded":
+        # ONNX Runtime is loaded only where networks run in this process.
+        from semface.inference.embedded import EmbeddedEngine
+
+        return EmbeddedEngine(settings.model_repository)
+    if settings.inference.startswith("grpc://"):
+        message = "inference on a Triton server (grpc://…) is not there yet; set SEMFACE_INFERENCE=embedded"
+    else:
+        message = "SEMFACE_INFERENCE must be 'embedded'"
+    raise SemfaceError(Reason.FIELD_INVALID, message, field="inference")

@@ -1,0 +1,84 @@
+"""Whether the networks of a repository are what their configurations and model cards say."""
+
+import numpy as np
+import onnxruntime as ort
+
+from semface.errors import SemfaceError
+from semface.inference.engine import Arrays, Engine, ModelMetadata, TensorMetadata
+from semface.inference.repository import ModelRepository
+
+CARD_FILE = "card.md"
+FREE_SIDE = 48
+"""Size tried for an axis that may have any size."""
+
+ONNX_TYPES = {
+    "tensor(bool)": np.dtype(np.bool_),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(float)": np.dtype(np.float32),
+}
+
+
+async def check_model(engine: Engine, repository: ModelRepository, name: str) -> list[str]:
+    """Return what is wrong with model ``name``, one line each; empty when it can be served.
+
+    It must load, have the tensors that its configuration names and a model card, answer with finite numbers, and answer
+    a row alone as it does among others.
+    """
+    try:
+        model = repository.model(name)
+        problems = _tensor_problems(
+            model.metadata, ort.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+        )
+        if not (repository.root / name / CARD_FILE).is_file():
+            problems.append(f"has no {CARD_FILE}")
+        return problems or await _answer_problems(engine, model.metadata)
+    except SemfaceError as error:
+        return [error.message]
+    except Exception as error:  # whatever ONNX Runtime says of a network that it cannot load or run
+        return [f"cannot be run: {' '.join(str(error).split())}"]
+
+
+def _tensor_problems(model: ModelMetadata, session: ort.InferenceSession) -> list[str]:
+    problems = []
+    for told, found in ((model.inputs, session.get_inputs()), (model.outputs, session.get_outputs())):
+        expected = {tensor.name: _described(tensor) for tensor in told}
+        actual = {
+            node.name: (ONNX_TYPES.get(node.type), tuple(s if isinstance(s, int) else -1 for s in node.shape[1:]))
+            for node in found
+        }
+        if expected != actual:
+            problems.append(f"its configuration says {expected}, its network {actual}")
+    return problems
+
+
+def _described(tensor: TensorMetadata) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+    return tensor.dtype, tensor.shape
+
+
+async def _answer_problems(engine: Engine, model: ModelMetadata) -> list[str]:
+    inputs = example_inputs(model, rows=min(3, model.max_batch_size))
+    together = await engine.infer(model.name, inputs)
+    alone = await engine.infer(model.name, {name: array[:1] for name, array in inputs.items()})
+    problems = []
+    for name, array in together.items():
+        if not np.isfinite(array).all():
+            problems.append(f"{name} is not finite")
+        if not np.array_equal(array[:1], alone[name]):
+            problems.append(f"{name} of a row changes with the rows beside it")
+    return problems
+
+
+def example_inputs(model: ModelMetadata, rows: int, seed: int = 0) -> Arrays:
+    """Return ``rows`` rows of noise that fit ``model``: bytes over their whole range, floats standard normal."""
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for tensor in model.inputs:
+        shape = (rows, *(FREE_SIDE if side == -1 else side for side in tensor.shape))
+        if np.issubdtype(tensor.dtype, np.integer):
+            arrays[tensor.name] = random.integers(0, 256, shape).astype(tensor.dtype)
+        else:
+            arrays[tensor.name] = random.normal(size=shape).astype(tensor.dtype)
+    return arrays
