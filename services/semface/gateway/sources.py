@@ -28,6 +28,7 @@ JSON_TYPE = "application/json"
 MULTIPART_TYPE = "multipart/form-data"
 PHOTOGRAPH_TYPES = ("image/jpeg", "image/png", "image/webp")
 
+
 @dataclass(frozen=True, slots=True)
 class Photograph:
     """An encoded picture."""
@@ -84,7 +85,7 @@ def describe_body(*kinds: Kind) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     fields: dict[str, Any] = {}
     if Photograph in kinds:
-        content |= {media_type: binary for media_type in PHOTOGRAPH_TYPES}
+        content |= dict.fromkeys(PHOTOGRAPH_TYPES, binary)
         parts["photograph"] = {"type": "string", "format": "binary"}
     if Bitstream in kinds:
         content[BITSTREAM_TYPE] = binary

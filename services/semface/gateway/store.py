@@ -31,7 +31,7 @@ class Template:
 
 
 class TemplateStore:
-    """Keeps templates by subject id. Raises ``SemfaceError`` BACKEND_AWAY or STORE_FULL when the server cannot serve."""
+    """Keeps templates by subject id. Raises ``SemfaceError`` BACKEND_AWAY or STORE_FULL when the server cannot."""
 
     def __init__(self, url: str, timeout_seconds: float, tenant: str = DEFAULT_TENANT) -> None:
         # One retry without waiting heals a connection that the server closed while idle.

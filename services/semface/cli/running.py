@@ -1,0 +1,138 @@
+"""Commands that run servers: `up`, `serve`, `demonstrate`. Whatever is heavy is imported when it is called."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable, Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None)
+
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+
+
+class Deployable(StrEnum):
+    """What `semface serve` can run."""
+
+    EXTRACTION = "extraction"
+    CODEC = "codec"
+    UNDERSTANDING = "understanding"
+    GATEWAY = "gateway"
+
+
+@app.command()
+def up(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is enrolled (default: SEMFACE_DATA, else memory only).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole system in one process until it is interrupted."""
+    run_loop(_up(data, as_json))
+
+
+@app.command()
+def serve(name: Annotated[Deployable, typer.Argument(help="Which deployable.")]) -> None:
+    """Run one deployable until it is interrupted; its settings come from the environment."""
+    run_loop(_serve_gateway() if name is Deployable.GATEWAY else _serve_grpc(name))
+
+
+@app.command()
+def demonstrate(
+    once: Annotated[bool, typer.Option("--once", help="Stop after the table.")] = False,
+    output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("build"),
+    as_json: Json = False,
+) -> None:
+    """Start the system, send a photograph through it, show a table and write a picture; then stay up."""
+    from semface.cli.demonstration import demonstrate_system
+
+    run_loop(demonstrate_system(output, once=once, as_json=as_json))
+
+
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` on uvloop's event loop, which is not to be had on every system, or else on asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    else:
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(work)
+
+
+async def wait_for_signal() -> None:
+    """Return when the process is asked to stop (SIGINT or SIGTERM)."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    await stopping.wait()
+
+
+async def _up(data: Path | None, as_json: bool) -> None:
+    from semface.cli.stack import StackSettings, running_stack
+    from semface.rpc.telemetry import configure_logging
+
+    settings = StackSettings() if data is None else StackSettings(data=data)
+    configure_logging(settings.log_level, settings.log_format)
+    async with running_stack(settings) as stack:
+        if as_json:
+            places = {"grpc": stack.grpc_address, "gateway": stack.gateway_url, "store": stack.store_url}
+            print(json.dumps(places), flush=True)
+        else:
+            kept = "kept" if stack.keeps_data else "in memory only; set SEMFACE_DATA to keep it"
+            print(f"gateway        {stack.gateway_url}", flush=True)
+            print(f"documentation  {stack.gateway_url}/docs")
+            print(f"gRPC           {stack.grpc_address}")
+            print(f"enrolled       {stack.store_url} ({kept})")
+            print("Ctrl-C stops it.", flush=True)
+        await wait_for_signal()
+
+
+async def _serve_gateway() -> None:
+    from semface.gateway.server import GatewayServer
+    from semface.gateway.settings import GatewaySettings
+    from semface.rpc.telemetry import configure_logging
+
+    settings = GatewaySettings()
+    configure_logging(settings.log_level, settings.log_format)
+    gateway = GatewayServer(settings)
+    await gateway.start()
+    try:
+        await wait_for_signal()
+    finally:
+        await gateway.stop()
+
+
+async def _serve_grpc(name: Deployable) -> None:
+    from semface.inference.engine import open_engine
+    from semface.rpc.server import serve as serve_services
+
+    services, settings = _deployable(name)
+    engine = open_engine(settings)
+    try:
+        await serve_services(services(engine, settings), settings)
+    finally:
+        await engine.close()
+
+
+def _deployable(name: Deployable) -> tuple[Any, Any]:
+    if name is Deployable.EXTRACTION:
+        from semface.extraction.service import services as extraction
+        from semface.extraction.settings import ExtractionSettings
+
+        return extraction, ExtractionSettings()
+    if name is Deployable.CODEC:
+        from semface.codec.service import services as codec
+        from semface.codec.settings import CodecSettings
+
+        return codec, CodecSettings()
+    from semface.understanding.service import services as understanding
+    from semface.understanding.settings import UnderstandingSettings
+
+    return understanding, UnderstandingSettings()

@@ -1,0 +1,91 @@
+"""What a route is given: the parts that live as long as the app, and those that live as long as a request."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Query, Request
+
+from semface.descriptors import Portion
+from semface.errors import Reason, SemfaceError
+from semface.gateway.answers import OperatingPointName
+from semface.gateway.enrollment import Enrollment
+from semface.gateway.pipeline import FaceChoice, Pipeline, Services
+from semface.gateway.provenance import Provenance
+from semface.gateway.store import TemplateStore
+from semface.gateway.telemetry import HttpMetrics
+
+DEFAULT_OPERATING_POINT: OperatingPointName = "far_1e-2"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the app holds."""
+
+    services: Services
+    store: TemplateStore
+    enrollment: Enrollment
+    metrics: HttpMetrics
+
+
+def parts(request: Request) -> Parts:
+    """Return the parts of the app that answers ``request``."""
+    return cast(Parts, request.app.state.parts)
+
+
+def start_provenance() -> Provenance:
+    """Return the provenance of one request."""
+    return Provenance()
+
+
+AppParts = Annotated[Parts, Depends(parts)]
+AnswerProvenance = Annotated[Provenance, Depends(start_provenance)]
+
+
+def pipeline(app: AppParts, provenance: AnswerProvenance) -> Pipeline:
+    """Return the pipeline of one request."""
+    return Pipeline(app.services, provenance)
+
+
+RequestPipeline = Annotated[Pipeline, Depends(pipeline)]
+Choice = Annotated[
+    FaceChoice, Query(alias="face", description="Which face of a photograph: the only one, or the largest.")
+]
+OperatingPoint = Annotated[
+    OperatingPointName, Query(description="Which of the model's measured thresholds decides (FAR: false accept rate).")
+]
+Quality = Annotated[
+    str | None, Query(description="Name or number of a quality of the codec; its default where absent.")
+]
+PortionNames = Annotated[
+    list[str] | None, Query(alias="portion", description="identity, expression, illumination; all where absent.")
+]
+
+
+def read_quality(quality: str | None) -> str | int | None:
+    """Return a quality by number where it is one."""
+    return int(quality) if quality is not None and quality.isdecimal() and len(quality) < 4 else quality
+
+
+def read_portions(names: list[str] | None) -> Portion:
+    """Return the portions of ``names``, all for None; raises FIELD_INVALID for an unknown name."""
+    portions = Portion(0)
+    for name in names or [portion.name for portion in Portion.ALL if portion.name]:
+        known = {portion.name.lower(): portion for portion in Portion.ALL if portion.name}
+        if name.lower() not in known:
+            raise SemfaceError(Reason.FIELD_INVALID, f"portions are: {', '.join(known)}", field="portion")
+        portions |= known[name.lower()]
+    return portions
+
+
+def name_portions(portions: Portion) -> list[str]:
+    """Return the names of ``portions`` as they are told over HTTP."""
+    return [portion.name.lower() for portion in portions if portion.name]
+
+
+def require_acceptable(request: Request, media_type: str) -> None:
+    """Raise NOT_ACCEPTABLE unless the Accept header of ``request`` takes ``media_type``."""
+    accept = request.headers.get("accept", "*/*")
+    ranges = [entry.partition(";") for entry in accept.lower().split(",")]
+    wanted = {name.strip() for name, _, options in ranges if options.replace(" ", "") not in ("q=0", "q=0.0")}
+    if not wanted & {media_type, f"{media_type.partition('/')[0]}/*", "*/*"}:
+        raise SemfaceError(Reason.NOT_ACCEPTABLE, f"this is answered as {media_type} only", field="Accept")

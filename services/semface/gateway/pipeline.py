@@ -1,0 +1,113 @@
+"""Both sides of the wire for one request: a face in, its bitstream, and what the decoded numbers say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from semface.client import AsyncClient, DecodedFace, Encoding, Extraction, Face, UnderstoodFace
+from semface.descriptors import Descriptors, Portion
+from semface.errors import Reason, SemfaceError
+from semface.gateway.provenance import Provenance
+from semface.gateway.settings import GatewaySettings
+from semface.gateway.sources import Bitstream, Described, Photograph, Source
+
+
+class FaceChoice(StrEnum):
+    """Which face of a photograph is meant where one is needed."""
+
+    ONLY = "only"
+    LARGEST = "largest"
+
+
+class Services:
+    """Clients of the three deployables."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        seconds = settings.call_timeout_seconds
+        self.extraction = AsyncClient(settings.extraction_address, seconds=seconds)
+        self.codec = AsyncClient(settings.codec_address, seconds=seconds)
+        self.understanding = AsyncClient(settings.understanding_address, seconds=seconds)
+
+    async def close(self) -> None:
+        """Let go of the channels."""
+        for client in (self.extraction, self.codec, self.understanding):
+            await client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A bitstream frame and the hash of the codec model that made it, 0 where the caller sent it."""
+
+    frame: bytes
+    codec_hash: int = 0
+
+
+class Pipeline:
+    """Calls the services for one request and notes in ``provenance`` what they did."""
+
+    def __init__(self, services: Services, provenance: Provenance) -> None:
+        self._services = services
+        self._provenance = provenance
+
+    async def extract(self, photograph: Photograph) -> Extraction:
+        """Find and describe the faces of ``photograph``, at least one."""
+        with self._provenance.stage("extract"):
+            found = await self._services.extraction.extract(photograph.data)
+        self._provenance.made_by(found.models)
+        return found
+
+    async def encode(
+        self, descriptors: Descriptors, quality: str | int | None = None, portions: Portion = Portion.ALL
+    ) -> Encoding:
+        """Code ``descriptors`` (N, 257) or (257,)."""
+        with self._provenance.stage("encode"):
+            coded = await self._services.codec.encode(descriptors, quality=quality, portions=portions)
+        self._provenance.made_by([coded.model])
+        return coded
+
+    async def decode(self, coded: Coded) -> DecodedFace:
+        """Decode one frame."""
+        with self._provenance.stage("decode"):
+            decoded = await self._services.codec.decode([coded.frame], model_hash=coded.codec_hash)
+        self._provenance.made_by([decoded.model])
+        return decoded.faces[0]
+
+    async def understand(self, coded: Sequence[Coded], tasks: Sequence[str]) -> list[UnderstoodFace]:
+        """Answer ``tasks`` (``expression``, ``embedding``) for each frame, all coded by one model."""
+        with self._provenance.stage("understand"):
+            understood = await self._services.understanding.understand(
+                [face.frame for face in coded], tasks=tasks, codec_hash=coded[0].codec_hash
+            )
+        self._provenance.made_by(understood.models)
+        return understood.faces
+
+    async def understand_described(self, face: Described, tasks: Sequence[str]) -> UnderstoodFace:
+        """Answer ``tasks`` for numbers that were never coded."""
+        with self._provenance.stage("understand"):
+            understood = await self._services.understanding.understand(
+                [face.values], tasks=tasks, portions=face.portions
+            )
+        self._provenance.made_by(understood.models)
+        return understood.faces[0]
+
+    async def coded(self, source: Source, choice: FaceChoice, portions: Portion = Portion.ALL) -> Coded:
+        """Return the frame of the one face of ``source``: what a receiver would get."""
+        match source:
+            case Bitstream():
+                return Coded(source.data)
+            case Photograph():
+                face = choose((await self.extract(source)).faces, choice)
+                coding = await self.encode(face.descriptors, portions=portions)
+            case Described():
+                coding = await self.encode(source.values, portions=source.portions & portions)
+            case _:
+                assert_never(source)
+        return Coded(coding.frames[0].data, coding.model.hash)
+
+
+def choose(faces: Sequence[Face], choice: FaceChoice) -> Face:
+    """Return the one face meant; raises SEVERAL_FACES where that is not clear."""
+    if len(faces) > 1 and choice is FaceChoice.ONLY:
+        raise SemfaceError(Reason.SEVERAL_FACES, f"the photograph shows {len(faces)} faces where one is wanted")
+    return faces[0]

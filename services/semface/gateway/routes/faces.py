@@ -1,0 +1,91 @@
+"""Faces in any form: their numbers, their expression, their picture."""
+
+import asyncio
+import io
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from PIL import Image
+
+from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors
+from semface.gateway import answers
+from semface.gateway.dependencies import (
+    AnswerProvenance,
+    Choice,
+    RequestPipeline,
+    name_portions,
+    require_acceptable,
+)
+from semface.gateway.pipeline import Coded, FaceChoice
+from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
+from semface.morphable import render as render_face
+
+router = APIRouter(tags=["faces"])
+
+PNG_TYPE = "image/png"
+
+
+@router.post("/decode", openapi_extra=describe_body(Bitstream))
+async def decode(request: Request, pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Decoded:
+    """Decode a bitstream frame into the numbers of the face."""
+    source = await read_source(request, Bitstream)
+    assert isinstance(source, Bitstream)
+    face = await pipeline.decode(Coded(source.data))
+    names = [name for portion in face.portions for name in PORTION_GROUPS[portion]]
+    return answers.Decoded(
+        descriptors={name: face.descriptors[GROUPS[name]].tolist() for name in names},
+        portions=name_portions(face.portions),
+        quality=face.quality_name,
+        models=provenance.models,
+        milliseconds=provenance.milliseconds,
+    )
+
+
+@router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, Described))
+async def expression(request: Request, pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Recognized:
+    """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent."""
+    source = await read_source(request, Photograph, Bitstream, Described)
+    if isinstance(source, Described):
+        understood = [await pipeline.understand_described(source, ["expression"])]
+    elif isinstance(source, Bitstream):
+        understood = await pipeline.understand([Coded(source.data)], ["expression"])
+    else:
+        extraction = await pipeline.extract(source)
+        coding = await pipeline.encode(np.stack([face.descriptors for face in extraction.faces]))
+        coded = [Coded(frame.data, coding.model.hash) for frame in coding.frames]
+        understood = await pipeline.understand(coded, ["expression"])
+    faces = [told for told in map(answers.expression, understood) if told is not None]
+    return answers.Recognized(faces=faces, models=provenance.models, milliseconds=provenance.milliseconds)
+
+
+@router.post(
+    "/render",
+    openapi_extra=describe_body(Photograph, Bitstream, Described),
+    response_class=Response,
+    responses={200: {"content": {PNG_TYPE: {}}, "description": "The drawn face."}},
+)
+async def render(
+    request: Request,
+    pipeline: RequestPipeline,
+    provenance: AnswerProvenance,
+    face: Choice = FaceChoice.ONLY,
+    size: Annotated[int, Query(ge=32, le=1024, description="Side of the picture, in pixels.")] = 256,
+) -> Response:
+    """Draw a face as a receiver would: of a photograph its decoded numbers. An absent portion is drawn as the mean."""
+    require_acceptable(request, PNG_TYPE)
+    source = await read_source(request, Photograph, Bitstream, Described)
+    if isinstance(source, Described):
+        values = source.values
+    else:
+        values = (await pipeline.decode(await pipeline.coded(source, face))).descriptors
+    with provenance.stage("render"):
+        picture = await asyncio.to_thread(draw_png, values, size)
+    return Response(picture, media_type=PNG_TYPE, headers=provenance.headers)
+
+
+def draw_png(values: Descriptors, size: int) -> bytes:
+    """Return the face of ``values`` (257,) as a PNG of ``size`` × ``size`` pixels."""
+    file = io.BytesIO()
+    Image.fromarray(render_face(values, size)).save(file, "PNG")
+    return file.getvalue()

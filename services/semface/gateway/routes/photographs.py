@@ -1,0 +1,123 @@
+"""Photographs in: what they hold, and their bitstream."""
+
+import base64
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+
+from semface.client import Encoding, Face, Frame, UnderstoodFace
+from semface.descriptors import Portion
+from semface.gateway import answers
+from semface.gateway.dependencies import (
+    DEFAULT_OPERATING_POINT,
+    AnswerProvenance,
+    AppParts,
+    Choice,
+    OperatingPoint,
+    PortionNames,
+    Quality,
+    RequestPipeline,
+    name_portions,
+    read_portions,
+    read_quality,
+    require_acceptable,
+)
+from semface.gateway.pipeline import Coded, FaceChoice, choose
+from semface.gateway.routes.subjects import identify_face
+from semface.gateway.sources import BITSTREAM_TYPE, Photograph, describe_body, read_source
+
+router = APIRouter(tags=["photographs"])
+
+TASK_PORTIONS = {"expression": Portion.EXPRESSION, "embedding": Portion.IDENTITY}
+WHO_TOP = 5
+
+
+@router.post("/analyze", openapi_extra=describe_body(Photograph))
+async def analyze(
+    request: Request,
+    app: AppParts,
+    pipeline: RequestPipeline,
+    provenance: AnswerProvenance,
+    quality: Quality = None,
+    portion: PortionNames = None,
+    who: Annotated[bool, Query(description="Also look each face up among the enrolled.")] = False,
+    operating_point: OperatingPoint = DEFAULT_OPERATING_POINT,
+) -> answers.Analysis:
+    """Find the faces of a photograph, code each, and say what its decoded numbers tell."""
+    photograph = await _read_photograph(request)
+    extraction = await pipeline.extract(photograph)
+    portions = read_portions(portion)
+    descriptors = np.stack([face.descriptors for face in extraction.faces])
+    coding = await pipeline.encode(descriptors, read_quality(quality), portions)
+    tasks = [task for task, needed in TASK_PORTIONS.items() if needed in portions and (task != "embedding" or who)]
+    understood = await _understand(pipeline, coding, tasks)
+    faces = []
+    for face, frame, meaning in zip(extraction.faces, coding.frames, understood, strict=True):
+        found = None
+        if meaning.embedding is not None:
+            with provenance.stage("identify"):
+                found = await identify_face(app.enrollment, meaning.embedding, operating_point, WHO_TOP)
+        faces.append(_analyzed(face, frame, meaning, found))
+    return answers.Analysis(
+        width=extraction.width,
+        height=extraction.height,
+        bytes=len(photograph.data),
+        faces=faces,
+        models=provenance.models,
+        milliseconds=provenance.milliseconds,
+    )
+
+
+@router.post(
+    "/encode",
+    openapi_extra=describe_body(Photograph),
+    response_class=Response,
+    responses={200: {"content": {BITSTREAM_TYPE: {}}, "description": "The bitstream frame of the face."}},
+)
+async def encode(
+    request: Request,
+    pipeline: RequestPipeline,
+    provenance: AnswerProvenance,
+    quality: Quality = None,
+    portion: PortionNames = None,
+    face: Choice = FaceChoice.ONLY,
+) -> Response:
+    """Code the one face of a photograph into a bitstream frame; its models and times are in the headers."""
+    require_acceptable(request, BITSTREAM_TYPE)
+    portions = read_portions(portion)
+    chosen = choose((await pipeline.extract(await _read_photograph(request))).faces, face)
+    coding = await pipeline.encode(chosen.descriptors, read_quality(quality), portions)
+    return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=provenance.headers)
+
+
+async def _read_photograph(request: Request) -> Photograph:
+    source = await read_source(request, Photograph)
+    assert isinstance(source, Photograph)
+    return source
+
+
+async def _understand(pipeline: RequestPipeline, coding: Encoding, tasks: list[str]) -> list[UnderstoodFace]:
+    if not tasks:
+        return [UnderstoodFace(None, None, None)] * len(coding.frames)
+    return await pipeline.understand([Coded(frame.data, coding.model.hash) for frame in coding.frames], tasks)
+
+
+def _analyzed(face: Face, frame: Frame, meaning: UnderstoodFace, who: answers.Who | None) -> answers.AnalyzedFace:
+    x0, y0, x1, y1 = face.box.tolist()
+    left, top, side = face.square.tolist()
+    return answers.AnalyzedFace(
+        box=answers.Box(x0=x0, y0=y0, x1=x1, y1=y1),
+        square=answers.FaceSquare(x0=left, y0=top, side=side),
+        landmarks=face.landmarks.tolist(),
+        confidence=face.confidence,
+        quality=face.quality,
+        bits=answers.Bits(
+            total=frame.bits,
+            header=frame.header_bits,
+            **{name_portions(portion)[0]: bits for portion, bits in frame.payload_bits.items()},
+        ),
+        bitstream=base64.b64encode(frame.data).decode(),
+        expression=answers.expression(meaning),
+        who=who,
+    )

@@ -1,0 +1,92 @@
+"""About the gateway itself: health, metrics, documentation, the models in service."""
+
+import asyncio
+from http import HTTPStatus
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from semface.client import AsyncClient
+from semface.descriptors import DESCRIPTOR_SIZE
+from semface.errors import SemfaceError
+from semface.gateway import answers
+from semface.gateway.dependencies import AnswerProvenance, AppParts, RequestPipeline
+from semface.gateway.pipeline import Coded
+from semface.gateway.routes.faces import draw_png
+from semface.gateway.sources import Photograph
+
+DOCUMENTATION_ASSETS = "/docs/assets"
+SERVICES = {
+    "extraction": "semface.v1.ExtractionService",
+    "codec": "semface.v1.CodecService",
+    "understanding": "semface.v1.UnderstandingService",
+}
+CANARY_SIZE = 256
+READINESS_SECONDS = 2.0
+
+router = APIRouter(tags=["system"])
+models_router = APIRouter(tags=["system"])
+
+
+@models_router.get("/models")
+async def models(pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Models:
+    """Tell the models in service: those that answer, right now, for a drawing of the mean face."""
+    drawn = await asyncio.to_thread(draw_png, np.zeros(DESCRIPTOR_SIZE, np.float32), CANARY_SIZE)
+    face = (await pipeline.extract(Photograph(drawn))).faces[0]
+    coding = await pipeline.encode(face.descriptors)
+    await pipeline.understand([Coded(coding.frames[0].data, coding.model.hash)], ["expression", "embedding"])
+    return answers.Models(models=provenance.models)
+
+
+@router.get("/livez")
+async def live() -> dict[str, bool]:
+    """Tell that the process runs."""
+    return {"alive": True}
+
+
+@router.get("/readyz", responses={503: {"model": answers.Readiness}})
+async def ready(response: Response, app: AppParts) -> answers.Readiness:
+    """Tell whether the services answer. The store is told too, but only the routes of subjects need it."""
+    clients = {name: getattr(app.services, name) for name in SERVICES}
+    asked = await asyncio.gather(*(_serves(clients[name], service) for name, service in SERVICES.items()))
+    services = dict(zip(SERVICES, asked, strict=True))
+    if not all(services.values()):
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return answers.Readiness(ready=all(services.values()), services=services, store=await _has_store(app))
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(app: AppParts) -> Response:
+    """Tell the metrics to Prometheus."""
+    return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/docs", include_in_schema=False)
+async def documentation(request: Request) -> HTMLResponse:
+    """Show the documentation; its scripts come from this server, not from elsewhere."""
+    root = request.scope.get("root_path", "")
+    return get_swagger_ui_html(
+        openapi_url=f"{root}{request.app.openapi_url}",
+        title=f"{request.app.title} documentation",
+        swagger_js_url=f"{root}{DOCUMENTATION_ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{DOCUMENTATION_ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{DOCUMENTATION_ASSETS}/favicon.png",
+    )
+
+
+async def _serves(client: AsyncClient, service: str) -> bool:
+    try:
+        return await client.within(READINESS_SECONDS).serving(service)
+    except SemfaceError:
+        return False
+
+
+async def _has_store(app: AppParts) -> bool:
+    try:
+        await app.store.ping()
+    except SemfaceError:
+        return False
+    return True
