@@ -79,12 +79,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(BUF):
@@ -97,5 +97,5 @@ $(UV):
 
 $(TEACHERS): training/teachers/requirements.txt
 	$(PYTHON) -m venv build/teachers-venv
-	build/teachers-venv/bin/python -m pip install --quiet -r $<
+	build/teachers-venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
