@@ -1,0 +1,216 @@
+"""Pictures of an evaluation: read from a zip, one face chosen in each, described by the extraction networks."""
+
+import asyncio
+import hashlib
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
+from semface.errors import Reason, SemfaceError
+from semface.extraction.alignment import crop_face, face_square
+from semface.extraction.detection import Detection, FaceDetector
+from semface.extraction.image import decode_image
+from semface.inference.engine import Engine
+
+CROP_BATCH = 64
+"""Pictures that are described together."""
+
+DETECTIONS_AT_ONCE = 4
+"""Pictures in which faces are sought at the same time, so that the networks never wait for the resampling."""
+
+EXTRACTION_MODELS = (
+    "face_detection_proposal",
+    "face_detection_refinement",
+    "face_detection_output",
+    "descriptor_extraction",
+)
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+Progress = Callable[[int], None]
+"""Told how many more pictures are done."""
+
+Pixels = NDArray[np.uint8]
+
+
+class PictureArchive:
+    """A zip of pictures, found by file stem whatever folder they lie in."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the zip at ``path``; raises IMAGE_UNDECODABLE when it is absent or no zip."""
+        self.path = path
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except FileNotFoundError:
+            raise SemfaceError(Reason.IMAGE_UNDECODABLE, f"there is no file {path}; name a zip of pictures") from None
+        except (OSError, zipfile.BadZipFile):
+            raise SemfaceError(Reason.IMAGE_UNDECODABLE, f"{path} is not a zip that can be read") from None
+        self._members = dict(self._pictures())
+
+    def _pictures(self) -> Iterator[tuple[str, str]]:
+        for member in self._archive.namelist():
+            name = PurePosixPath(member)
+            # Names such as ._face.jpg are resource forks that macOS packs beside each picture.
+            if name.suffix.lower() in PICTURE_SUFFIXES and not name.name.startswith("."):
+                yield name.stem, member
+
+    @property
+    def stems(self) -> list[str]:
+        """The stems of all pictures, in the order of the zip."""
+        return list(self._members)
+
+    def text(self, name: str) -> str:
+        """Return the text file called ``name`` in any folder; raises FIELD_INVALID when the zip holds none."""
+        for member in self._archive.namelist():
+            if PurePosixPath(member).name == name:
+                return self._archive.read(member).decode()
+        raise SemfaceError(Reason.FIELD_INVALID, f"{self.path} holds no {name}")
+
+    def require(self, stems: Sequence[str]) -> None:
+        """Raise FIELD_INVALID when a picture called for is not in the zip."""
+        missing = [stem for stem in stems if stem not in self._members]
+        if missing:
+            raise SemfaceError(
+                Reason.FIELD_INVALID, f"{self.path} lacks {len(missing)} pictures, the first is {missing[0]!r}"
+            )
+
+    def read(self, stem: str) -> bytes | None:
+        """Return the encoded picture, or None when its entry in the zip is damaged."""
+        try:
+            return self._archive.read(self._members[stem])
+        except (zipfile.BadZipFile, OSError, EOFError, zlib.error):
+            return None
+
+    def pixels(self, stem: str) -> Pixels | None:
+        """Return the picture as RGB uint8 (height, width, 3), or None when it cannot be decoded."""
+        data = self.read(stem)
+        if data is None:
+            return None
+        try:
+            return decode_image(data)
+        except SemfaceError as error:
+            if error.reason in (Reason.IMAGE_UNDECODABLE, Reason.IMAGE_TOO_LARGE):
+                return None
+            raise
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the zip in hexadecimal."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedPictures:
+    """Descriptors (N, 257) of N pictures; a row of a skipped picture is zero and must not be used."""
+
+    stems: tuple[str, ...]
+    descriptors: Descriptors
+    fallback: NDArray[np.bool_]
+    skipped: NDArray[np.bool_]
+
+
+def chosen_box(detections: Sequence[Detection], width: int, height: int) -> NDArray[np.float64] | None:
+    """Return the box (x0, y0, x1, y1) whose centre is nearest to the picture's centre, or None without a face."""
+    if not detections:
+        return None
+    boxes = np.array([detection.box for detection in detections], dtype=np.float64)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    distances = np.linalg.norm(centres - np.array([width, height]) / 2, axis=1)
+    return boxes[int(distances.argmin())]
+
+
+async def describe_pictures(
+    engine: Engine, archive: PictureArchive, stems: Sequence[str], progress: Progress
+) -> DescribedPictures:
+    """Describe one face of each picture: the detector's, or the whole picture where it finds none (``fallback``).
+
+    Pictures are decoded in a thread ahead of the networks; crops go through the extraction network 64 at a time.
+    """
+    detector = FaceDetector(engine)
+    free = asyncio.Semaphore(DETECTIONS_AT_ONCE)
+    described = DescribedPictures(
+        tuple(stems),
+        np.zeros((len(stems), DESCRIPTOR_SIZE), np.float32),
+        np.zeros(len(stems), bool),
+        np.zeros(len(stems), bool),
+    )
+
+    async def crop(row: int, picture: Pixels) -> Pixels:
+        async with free:
+            pixels, described.fallback[row] = await _face_crop(detector, picture)
+        progress(1)
+        return pixels
+
+    async for first, pictures in _decoded(archive, stems):
+        readable = {first + place: picture for place, picture in enumerate(pictures) if picture is not None}
+        missing = [row for row in range(first, first + len(pictures)) if row not in readable]
+        described.skipped[missing] = True
+        progress(len(missing))
+        crops = await asyncio.gather(*(crop(row, picture) for row, picture in readable.items()))
+        if crops:
+            answer = await engine.infer("descriptor_extraction", {"crops": np.stack(crops)})
+            described.descriptors[list(readable)] = answer["descriptors"]
+    return described
+
+
+async def _decoded(archive: PictureArchive, stems: Sequence[str]) -> AsyncIterator[tuple[int, list[Pixels | None]]]:
+    """Yield the pictures in groups of ``CROP_BATCH``, with the place of the first, decoding one group ahead."""
+    loop = asyncio.get_running_loop()
+    starts = range(0, len(stems), CROP_BATCH)
+
+    def decode(start: int) -> list[Pixels | None]:
+        return [archive.pixels(stem) for stem in stems[start : start + CROP_BATCH]]
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="semface-decode") as thread:
+        groups = [loop.run_in_executor(thread, decode, start) for start in starts[:1]]
+        for number, start in enumerate(starts):
+            pictures = await groups.pop()
+            groups = [loop.run_in_executor(thread, decode, later) for later in starts[number + 1 : number + 2]]
+            yield start, pictures
+
+
+async def _face_crop(detector: FaceDetector, picture: Pixels) -> tuple[Pixels, bool]:
+    """Return the crop (112, 112, 3) of the chosen face, and whether the whole picture had to stand for it."""
+    height, width = picture.shape[:2]
+    box = chosen_box(await detector.detect(picture), width, height)
+    if box is None:
+        return crop_face(picture, face_square((0.0, 0.0, width, height))), True
+    return crop_face(picture, face_square(box)), False
+
+
+def cache_key(engine: Engine, archive: PictureArchive) -> str:
+    """Return what descriptors hang on: the zip and the networks that describe, as one hash in hexadecimal."""
+    parts = [archive.digest(), *(str(engine.metadata(model).hash) for model in EXTRACTION_MODELS)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def load_descriptions(path: Path, key: str, stems: Sequence[str]) -> DescribedPictures | None:
+    """Return the descriptions of ``stems`` kept at ``path``, or None when they are not there or made otherwise."""
+    if not path.exists():
+        return None
+    with np.load(path) as kept:
+        place = {stem: row for row, stem in enumerate(kept["stems"].tolist())}
+        if str(kept["key"]) != key or not all(stem in place for stem in stems):
+            return None
+        rows = [place[stem] for stem in stems]
+        return DescribedPictures(tuple(stems), kept["descriptors"][rows], kept["fallback"][rows], kept["skipped"][rows])
+
+
+def store_descriptions(path: Path, key: str, described: DescribedPictures) -> None:
+    """Keep the descriptions at ``path`` for the next run with other qualities."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        key=key,
+        stems=np.array(described.stems),
+        descriptors=described.descriptors,
+        fallback=described.fallback,
+        skipped=described.skipped,
+    )

@@ -1,0 +1,157 @@
+"""From descriptors to meaning: the expression of a face, its embedding, and the decision on two embeddings.
+
+Knows arrays and names, no transport. Only the portions that a question needs are looked at: the expression network sees
+expression, rotation and translation, the verification network shape and texture (paper, section II.D).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from semface.descriptors import PORTION_GROUPS, PORTION_SLICES, Descriptors, Portion, validate
+from semface.errors import Reason, SemfaceError
+from semface.inference.engine import Engine, ModelMetadata
+
+EXPRESSIONS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""The eight classes in the order of the network's confidences."""
+
+EMBEDDING_SIZE: Final = 512
+"""How many numbers an embedding has."""
+
+EXPRESSION_MODEL: Final = "expression_recognition"
+VERIFICATION_MODEL: Final = "face_verification"
+
+Embedding = NDArray[np.float32]
+
+
+class OperatingPoint(StrEnum):
+    """How often a verification may accept a stranger. The value is the suffix of the model's threshold parameter."""
+
+    FAR_1E_2 = "far_1e-2"
+    FAR_1E_3 = "far_1e-3"
+    ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether two faces are taken for one person, with everything the decision hangs on. Scores are cosines, -1..1."""
+
+    matched: bool
+    score: float
+    threshold: float
+    operating_point: OperatingPoint
+    model: ModelMetadata
+
+
+class Understanding:
+    """The two descriptor networks behind an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Keep ``engine``, which must serve ``expression_recognition`` and ``face_verification``."""
+        self._engine = engine
+
+    @property
+    def expression_model(self) -> ModelMetadata:
+        """The expression network. Raises MODEL_UNKNOWN when the repository lacks it."""
+        return self._engine.metadata(EXPRESSION_MODEL)
+
+    @property
+    def verification_model(self) -> ModelMetadata:
+        """The verification network. Raises MODEL_UNKNOWN when the repository lacks it."""
+        return self._engine.metadata(VERIFICATION_MODEL)
+
+    async def expressions(
+        self, descriptors: ArrayLike, portions: Portion | Sequence[Portion] = Portion.ALL
+    ) -> NDArray[np.float32]:
+        """Return confidences (N, 8) in the order of ``EXPRESSIONS``, each row in 0..1 and summing to one.
+
+        ``descriptors`` are (N, 257) or (257,); ``portions`` says what is present in all rows, or in each. Raises
+        GROUP_ABSENT where the expression portion is missing, DESCRIPTOR_SHAPE and NOT_FINITE as ``validate`` does.
+        """
+        rows = _present(descriptors, portions, Portion.EXPRESSION)
+        return await self._ask(EXPRESSION_MODEL, rows, "confidences", len(EXPRESSIONS))
+
+    async def embeddings(
+        self, descriptors: ArrayLike, portions: Portion | Sequence[Portion] = Portion.ALL
+    ) -> NDArray[np.float32]:
+        """Return embeddings (N, 512) of length one.
+
+        ``descriptors`` are (N, 257) or (257,); ``portions`` says what is present in all rows, or in each. Raises
+        GROUP_ABSENT where the identity portion is missing, DESCRIPTOR_SHAPE and NOT_FINITE as ``validate`` does.
+        """
+        rows = _present(descriptors, portions, Portion.IDENTITY)
+        return await self._ask(VERIFICATION_MODEL, rows, "embedding", EMBEDDING_SIZE)
+
+    async def _ask(self, model: str, rows: Descriptors, output: str, width: int) -> NDArray[np.float32]:
+        if len(rows) == 0:
+            return np.empty((0, width), np.float32)
+        outputs = await self._engine.infer(model, {"descriptors": rows})
+        return outputs[output].astype(np.float32, copy=False)
+
+    def check_embedding_model(self, name: str, version: str, digest: str, *, field: str | None = None) -> None:
+        """Raise MODEL_MISMATCH unless the named model makes our embeddings; ``digest`` begins its hexadecimal SHA-256."""
+        ours = self.verification_model
+        if (name, version) != (ours.name, ours.version) or not digest or not ours.hash.startswith(digest):
+            raise SemfaceError(
+                Reason.MODEL_MISMATCH,
+                f"the embedding was not made by {ours.name}/{ours.version} ({ours.hash[:16]}), which is served; "
+                "embed the face again",
+                field=field,
+            )
+
+    def compare(self, first: ArrayLike, second: ArrayLike) -> float:
+        """Return the cosine (-1..1) of two embeddings (512,).
+
+        Raises DESCRIPTOR_SHAPE or NOT_FINITE for a vector that is no embedding, FIELD_INVALID for one without length.
+        """
+        left, right = (_unit(embedding) for embedding in (first, second))
+        return float(np.clip(left @ right, -1.0, 1.0))
+
+    def threshold(self, operating_point: OperatingPoint) -> float:
+        """Return the cosine from which two faces are taken for one person, as stored with the model.
+
+        Raises MODEL_UNKNOWN when the model carries no threshold for this operating point.
+        """
+        model = self.verification_model
+        value = model.parameters.get(f"threshold_{operating_point.value}")
+        if value is None:
+            raise SemfaceError(
+                Reason.MODEL_UNKNOWN,
+                f"{model.name}/{model.version} stores no threshold for the operating point {operating_point.value}",
+            )
+        return float(value)
+
+    def decision(self, score: float, operating_point: OperatingPoint = OperatingPoint.FAR_1E_3) -> Decision:
+        """Return what a ``score`` (cosine) means at ``operating_point``: a match from the threshold upwards."""
+        threshold = self.threshold(operating_point)
+        return Decision(score >= threshold, score, threshold, operating_point, self.verification_model)
+
+
+def require_portion(portions: Portion, needed: Portion, *, field: str | None = None) -> None:
+    """Raise GROUP_ABSENT unless ``portions`` hold ``needed``; absent groups are never taken for zeros."""
+    if needed not in portions:
+        groups = ", ".join(PORTION_GROUPS[needed])
+        raise SemfaceError(Reason.GROUP_ABSENT, f"the answer needs the groups {groups}; not all are there", field=field)
+
+
+def _present(descriptors: ArrayLike, portions: Portion | Sequence[Portion], needed: Portion) -> Descriptors:
+    """Return the columns of the ``needed`` portion, or raise GROUP_ABSENT when a row lacks it."""
+    rows = validate(descriptors)
+    given = [portions] * len(rows) if isinstance(portions, Portion) else list(portions)
+    if len(given) != len(rows):
+        raise ValueError(f"{len(rows)} descriptors but {len(given)} sets of portions")
+    for row in given:
+        require_portion(row, needed)
+    return np.ascontiguousarray(rows[:, PORTION_SLICES[needed]])
+
+
+def _unit(embedding: ArrayLike) -> NDArray[np.float64]:
+    vector = validate(embedding, EMBEDDING_SIZE)[0].astype(np.float64)
+    length = float(np.linalg.norm(vector))
+    if length == 0.0:
+        raise SemfaceError(Reason.FIELD_INVALID, "an embedding of length zero has no direction to compare")
+    return vector / length

@@ -1,0 +1,354 @@
+"""The gRPC services of understanding: expression, verification, and both for a batch. Thin adapters over the core."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.codec.core import Codec
+from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
+from semface.errors import Reason, SemfaceError
+from semface.inference.engine import Engine, ModelMetadata
+from semface.messages import pack_model, pack_vector, require_items, unpack_descriptors, unpack_vector
+from semface.rpc.server import Service
+from semface.rpc.timing import current_clock
+from semface.understanding.core import (
+    EMBEDDING_SIZE,
+    EXPRESSIONS,
+    OperatingPoint,
+    Understanding,
+    require_portion,
+)
+from semface.understanding.settings import UnderstandingSettings
+from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
+
+CODEC_NAME: Final = "codec"
+CODEC_VERSION: Final = "1"
+
+OPERATING_POINTS: Final[Mapping[int, OperatingPoint]] = MappingProxyType(
+    {
+        understanding_pb2.OPERATING_POINT_FAR_1E_2: OperatingPoint.FAR_1E_2,
+        understanding_pb2.OPERATING_POINT_FAR_1E_3: OperatingPoint.FAR_1E_3,
+        understanding_pb2.OPERATING_POINT_ACCURACY: OperatingPoint.ACCURACY,
+    }
+)
+"""Each operating point on the wire to the core's."""
+
+TASK_PORTIONS: Final[Mapping[int, Portion]] = MappingProxyType(
+    {
+        understanding_pb2.TASK_EXPRESSION: Portion.EXPRESSION,
+        understanding_pb2.TASK_EMBEDDING: Portion.IDENTITY,
+    }
+)
+"""Each task to the portion that it needs."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Sources = Sequence[understanding_pb2.FaceSource]
+
+
+class FaceReader:
+    """Reads the faces of a request, described or coded, into arrays."""
+
+    def __init__(self, codec: Codec) -> None:
+        """Decode bitstreams with ``codec``."""
+        self._codec = codec
+
+    @property
+    def codec_model(self) -> descriptors_pb2.Model:
+        """The codec that decodes."""
+        return pack_model(CODEC_NAME, CODEC_VERSION, self._codec.model_hash)
+
+    async def read(self, sources: Sources, fields: Sequence[str]) -> tuple[Descriptors, list[Portion]]:
+        """Return the numbers (N, 257) of ``sources`` and what is present of each; errors name the item of ``fields``.
+
+        Raises FIELD_INVALID for a face without a source, MODEL_MISMATCH for another codec's bitstream, and what reading
+        descriptors or decoding raises.
+        """
+        values, portions = np.zeros((len(sources), DESCRIPTOR_SIZE), np.float32), [Portion(0)] * len(sources)
+        coded: list[int] = []
+        for row, (source, field) in enumerate(zip(sources, fields, strict=True)):
+            match source.WhichOneof("source"):
+                case "descriptors":
+                    values[row], portions[row] = unpack_descriptors(source.descriptors, f"{field}.descriptors")
+                case "bitstream":
+                    self._check_hash(source.codec_hash, f"{field}.codec_hash")
+                    coded.append(row)
+                case _:
+                    raise SemfaceError(Reason.FIELD_INVALID, f"{field}: set descriptors or a bitstream", field=field)
+        for row, decoded in zip(coded, await self._decode(sources, fields, coded), strict=True):
+            values[row], portions[row] = decoded
+        return values, portions
+
+    async def _decode(
+        self, sources: Sources, fields: Sequence[str], rows: Sequence[int]
+    ) -> list[tuple[Descriptors, Portion]]:
+        try:
+            with current_clock().inference():
+                decoded = await self._codec.decode([sources[row].bitstream for row in rows])
+        except SemfaceError as error:
+            # The codec counts the frames it was given; the caller knows them by their place in the request.
+            names = {f"frames[{place}]": f"{fields[row]}.bitstream" for place, row in enumerate(rows)}
+            field = names.get(error.field or "")
+            if field is None or error.field is None:
+                raise
+            raise SemfaceError(error.reason, error.message.replace(error.field, field, 1), field=field) from error
+        return [(face.descriptors, face.portions) for face in decoded]
+
+    def _check_hash(self, codec_hash: int, field: str) -> None:
+        if codec_hash not in (0, self.codec_model.hash):
+            raise SemfaceError(
+                Reason.MODEL_MISMATCH,
+                f"{field}: the bitstream was made by the codec model {codec_hash:016x}, this service decodes "
+                f"{self.codec_model.hash:016x}",
+                field=field,
+            )
+
+    async def canary(self) -> None:
+        """Code and decode one face; raises when that fails."""
+        frames = await self._codec.encode(_canary_face())
+        await self._codec.decode(frames)
+
+
+class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):
+    """``semface.v1.ExpressionService``."""
+
+    def __init__(self, understanding: Understanding, reader: FaceReader) -> None:
+        """Answer with ``understanding`` for the faces that ``reader`` reads."""
+        self._understanding = understanding
+        self._reader = reader
+
+    async def Recognize(
+        self, request: understanding_pb2.RecognizeRequest, context: Context
+    ) -> understanding_pb2.RecognizeResponse:
+        """Recognise the expression of one face."""
+        model = self._understanding.expression_model
+        check_model_name(request.model, model, "model")
+        values, portions = await self._reader.read([request.face], ["face"])
+        require_portion(portions[0], Portion.EXPRESSION, field="face")
+        with current_clock().inference():
+            confidences = await self._understanding.expressions(values, portions)
+        return understanding_pb2.RecognizeResponse(
+            expression=pack_expression(confidences[0]), model=_model(model), timings=current_clock().timings()
+        )
+
+    async def canary(self) -> None:
+        """Recognise one face; raises when the confidences do not sum to one."""
+        confidences = await self._understanding.expressions(_canary_face())
+        _require_one(float(confidences.sum()))
+
+
+class VerificationService(understanding_pb2_grpc.VerificationServiceServicer):
+    """``semface.v1.VerificationService``."""
+
+    def __init__(self, understanding: Understanding, reader: FaceReader) -> None:
+        """Answer with ``understanding`` for the faces that ``reader`` reads."""
+        self._understanding = understanding
+        self._reader = reader
+
+    async def Embed(self, request: understanding_pb2.EmbedRequest, context: Context) -> understanding_pb2.EmbedResponse:
+        """Embed one face."""
+        model = self._understanding.verification_model
+        check_model_name(request.model, model, "model")
+        embeddings = await self._embed([request.face], ["face"])
+        return understanding_pb2.EmbedResponse(
+            embedding=pack_embedding(embeddings[0], model), timings=current_clock().timings()
+        )
+
+    async def Compare(
+        self, request: understanding_pb2.CompareRequest, context: Context
+    ) -> understanding_pb2.CompareResponse:
+        """Compare two faces, each a face or an embedding."""
+        model = self._understanding.verification_model
+        check_model_name(request.model, model, "model")
+        point = unpack_operating_point(request.operating_point)
+        sides = {"probe": request.probe, "reference": request.reference}
+        vectors = {name: self._given(side, name) for name, side in sides.items() if _kind(side, name) == "embedding"}
+        faces = {name: side.face for name, side in sides.items() if name not in vectors}
+        embedded = await self._embed(list(faces.values()), [f"{name}.face" for name in faces])
+        vectors |= dict(zip(faces, embedded, strict=True))
+        decision = self._understanding.decision(
+            self._understanding.compare(vectors["probe"], vectors["reference"]), point
+        )
+        return understanding_pb2.CompareResponse(
+            matched=decision.matched,
+            score=decision.score,
+            threshold=decision.threshold,
+            operating_point=request.operating_point,
+            model=_model(decision.model),
+            timings=current_clock().timings(),
+        )
+
+    def _given(self, side: understanding_pb2.ComparedFace, name: str) -> NDArray[np.float32]:
+        made_by = side.embedding.model
+        self._understanding.check_embedding_model(
+            made_by.name, made_by.version, f"{made_by.hash:016x}", field=f"{name}.embedding.model"
+        )
+        return unpack_vector(side.embedding.vector, EMBEDDING_SIZE, f"{name}.embedding.vector")
+
+    async def _embed(self, sources: Sources, fields: Sequence[str]) -> NDArray[np.float32]:
+        values, portions = await self._reader.read(sources, fields)
+        for present, field in zip(portions, fields, strict=True):
+            require_portion(present, Portion.IDENTITY, field=field)
+        with current_clock().inference():
+            return await self._understanding.embeddings(values, portions)
+
+    async def canary(self) -> None:
+        """Embed one face; raises when the embedding is not of length one."""
+        embeddings = await self._understanding.embeddings(_canary_face())
+        _require_one(float(np.linalg.norm(embeddings[0])))
+
+
+class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
+    """``semface.v1.UnderstandingService``."""
+
+    def __init__(self, understanding: Understanding, reader: FaceReader, max_faces: int) -> None:
+        """Answer with ``understanding`` for at most ``max_faces`` faces a call."""
+        self._understanding = understanding
+        self._reader = reader
+        self._max_faces = max_faces
+
+    async def Understand(
+        self, request: understanding_pb2.UnderstandRequest, context: Context
+    ) -> understanding_pb2.UnderstandResponse:
+        """Recognise and embed each face of a batch."""
+        tasks = unpack_tasks(request.tasks)
+        models: dict[int, ModelMetadata] = {}
+        if understanding_pb2.TASK_EXPRESSION in tasks:
+            models[understanding_pb2.TASK_EXPRESSION] = self._understanding.expression_model
+        if understanding_pb2.TASK_EMBEDDING in tasks:
+            models[understanding_pb2.TASK_EMBEDDING] = self._understanding.verification_model
+        check_model_name(request.expression_model, self._understanding.expression_model, "expression_model")
+        check_model_name(request.verification_model, self._understanding.verification_model, "verification_model")
+        require_items(len(request.faces), "faces", self._max_faces)
+        fields = [f"faces[{row}]" for row in range(len(request.faces))]
+        values, portions = await self._reader.read(request.faces, fields)
+        for present, field in zip(portions, fields, strict=True):
+            for task in tasks:
+                require_portion(present, TASK_PORTIONS[task], field=field)
+        faces = [understanding_pb2.UnderstoodFace() for _ in fields]
+        with current_clock().inference():
+            await self._answer(faces, values, portions, models)
+        coded = any(source.HasField("bitstream") for source in request.faces)
+        return understanding_pb2.UnderstandResponse(
+            faces=faces,
+            models=[*([self._reader.codec_model] if coded else []), *map(_model, models.values())],
+            timings=current_clock().timings(),
+        )
+
+    async def _answer(
+        self,
+        faces: Sequence[understanding_pb2.UnderstoodFace],
+        values: Descriptors,
+        portions: Sequence[Portion],
+        models: dict[int, ModelMetadata],
+    ) -> None:
+        if understanding_pb2.TASK_EXPRESSION in models:
+            for face, row in zip(faces, await self._understanding.expressions(values, portions), strict=True):
+                face.expression.CopyFrom(pack_expression(row))
+        if understanding_pb2.TASK_EMBEDDING in models:
+            model = models[understanding_pb2.TASK_EMBEDDING]
+            for face, row in zip(faces, await self._understanding.embeddings(values, portions), strict=True):
+                face.embedding.CopyFrom(pack_embedding(row, model))
+
+
+def services(engine: Engine, settings: UnderstandingSettings) -> list[Service]:
+    """Return the three services over ``engine``. Raises MODEL_UNKNOWN when the repository has no codec."""
+    understanding = Understanding(engine)
+    reader = FaceReader(Codec(engine, settings.model_repository))
+    expression = ExpressionService(understanding, reader)
+    verification = VerificationService(understanding, reader)
+    both = UnderstandingService(understanding, reader, settings.understanding_max_faces)
+
+    async def canary() -> None:
+        await reader.canary()
+        await expression.canary()
+        await verification.canary()
+
+    wire = understanding_pb2_grpc
+    return [
+        Service(
+            "semface.v1.ExpressionService",
+            partial(wire.add_ExpressionServiceServicer_to_server, expression),
+            expression.canary,
+        ),
+        Service(
+            "semface.v1.VerificationService",
+            partial(wire.add_VerificationServiceServicer_to_server, verification),
+            verification.canary,
+        ),
+        Service(
+            "semface.v1.UnderstandingService",
+            partial(wire.add_UnderstandingServiceServicer_to_server, both),
+            canary,
+        ),
+    ]
+
+
+def check_model_name(name: str, served: ModelMetadata, field: str) -> None:
+    """Raise MODEL_UNKNOWN when ``name`` asks for another model than the one ``served``; empty asks for the default."""
+    if name not in ("", served.name):
+        raise SemfaceError(
+            Reason.MODEL_UNKNOWN, f"{field}: there is no such model; {served.name} is served", field=field
+        )
+
+
+def unpack_operating_point(number: int) -> OperatingPoint:
+    """Return the operating point; raises ENUM_UNSPECIFIED for an unset one, FIELD_INVALID for an unknown one."""
+    field = "operating_point"
+    if number == understanding_pb2.OPERATING_POINT_UNSPECIFIED:
+        raise SemfaceError(Reason.ENUM_UNSPECIFIED, f"{field}: name the threshold to decide by", field=field)
+    if number not in OPERATING_POINTS:
+        raise SemfaceError(Reason.FIELD_INVALID, f"{field}: there is no operating point {number}", field=field)
+    return OPERATING_POINTS[number]
+
+
+def unpack_tasks(numbers: Sequence[int]) -> frozenset[int]:
+    """Return the tasks asked for, all where ``numbers`` is empty; raises as ``unpack_operating_point`` does."""
+    for place, number in enumerate(numbers):
+        field = f"tasks[{place}]"
+        if number == understanding_pb2.TASK_UNSPECIFIED:
+            raise SemfaceError(Reason.ENUM_UNSPECIFIED, f"{field}: a task has to be named", field=field)
+        if number not in TASK_PORTIONS:
+            raise SemfaceError(Reason.FIELD_INVALID, f"{field}: there is no task {number}", field=field)
+    return frozenset(numbers or TASK_PORTIONS)
+
+
+def pack_expression(confidences: NDArray[np.float32]) -> understanding_pb2.RecognizedExpression:
+    """Return the message of eight ``confidences`` in the order of ``EXPRESSIONS``."""
+    numbers = [understanding_pb2.Expression.Value(f"EXPRESSION_{name.upper()}") for name in EXPRESSIONS]
+    return understanding_pb2.RecognizedExpression(
+        leading=numbers[int(confidences.argmax())],
+        confidences=[
+            understanding_pb2.ExpressionConfidence(expression=number, confidence=float(confidence))
+            for number, confidence in zip(numbers, confidences, strict=True)
+        ],
+    )
+
+
+def pack_embedding(vector: NDArray[np.float32], model: ModelMetadata) -> understanding_pb2.Embedding:
+    """Return the message of an embedding (512,) with the model that made it."""
+    return understanding_pb2.Embedding(vector=pack_vector(vector), model=_model(model))
+
+
+def _model(metadata: ModelMetadata) -> descriptors_pb2.Model:
+    return pack_model(metadata.name, metadata.version, metadata.hash)
+
+
+def _kind(side: understanding_pb2.ComparedFace, name: str) -> str:
+    kind = side.WhichOneof("kind")
+    if kind is None:
+        raise SemfaceError(Reason.FIELD_INVALID, f"{name}: set a face or an embedding", field=name)
+    return kind
+
+
+def _canary_face() -> Descriptors:
+    return np.full((1, DESCRIPTOR_SIZE), 0.5, np.float32)
+
+
+def _require_one(value: float) -> None:
+    if not abs(value - 1.0) < 1e-3:
+        raise RuntimeError("a canary's answer is not of size one")

@@ -1,0 +1,239 @@
+"""Train the verification network: 160 decoded numbers (shape, texture) to a 512-D embedding of length one.
+
+    python -m training.verification --output model_repository
+
+Mean square error to the identity teacher (its first 512 principal components, centred, length one), on uncoded and
+decoded descriptors mixed. Epoch and thresholds are chosen on people held out of training.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semface.descriptors import Portion
+from semface.evaluation.protocol import tar_at_far, threshold_at_far
+from training import datasets
+from training.descriptor_networks import DescriptorNetwork, FaceEmbedder, Schedule, Shape, export, fit
+from training.received_descriptors import ReceivedDescriptors, digest, load_descriptors, receive
+
+MODEL = "face_verification"
+CARD = Path(__file__).with_name("cards") / f"{MODEL}.md"
+SHAPE = Shape(inputs=160, outputs=512, width=512, blocks=2, dropout=0.3)
+NOISE = 0.1
+"""Deviation of the noise added in training, in deviations of each input."""
+
+LOSSES = {
+    "mse": "mean square error to the teacher's embedding",
+    "relation": "mean square error to the teacher's embedding and, ten times, to the teacher's cosines within the batch",
+}
+RELATION_WEIGHT = 10.0
+PAIRS_PER_PERSON = 10
+DIFFERENT_PAIRS = 100_000
+FARS = {"threshold_far_1e-2": 1e-2, "threshold_far_1e-3": 1e-3}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of rows of people held out: the rows of both sides and whether they are one person."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    same: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Names and descriptors (N, 257) of the training side, the teacher's targets (N, 512), and who is for selection."""
+
+    names: tuple[str, ...]
+    descriptors: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    selection: NDArray[np.bool_]
+
+
+def load(excluded_folds: frozenset[int]) -> Faces:
+    """Return the LFW pictures of everybody who is not in ``excluded_folds``."""
+    names, descriptors = load_descriptors("lfw")
+    path = datasets.cache() / "teachers" / "lfw.npz"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is absent; run the identity teacher on LFW first")
+    with np.load(path) as kept:
+        teacher = dict(zip(kept["names"].tolist(), kept["embedding"], strict=True))
+    left_out = datasets.people_in_folds(excluded_folds)
+    rows = [row for row, name in enumerate(names) if name in teacher and datasets.person(name) not in left_out]
+    kept_names = tuple(names[row] for row in rows)
+    selection = np.array([datasets.is_selection_person(datasets.person(name)) for name in kept_names])
+    targets = teacher_targets(np.stack([teacher[name] for name in kept_names]).astype(np.float64), ~selection)
+    return Faces(kept_names, descriptors[rows], targets, selection)
+
+
+def teacher_targets(embeddings: NDArray[np.float64], training: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the first 512 principal components of ``embeddings`` (N, 1024), of length one.
+
+    The mean and the components come from the rows marked ``training`` alone.
+    """
+    mean = embeddings[training].mean(axis=0)
+    axes = np.linalg.svd(embeddings[training] - mean, full_matrices=False)[2][: SHAPE.outputs]
+    projected = (embeddings - mean) @ axes.T
+    return (projected / np.linalg.norm(projected, axis=1, keepdims=True)).astype(np.float32)
+
+
+def selection_pairs(names: tuple[str, ...], selection: NDArray[np.bool_], seed: int) -> Pairs:
+    """Draw pairs among the people held out: at most 10 same ones for each, and 100,000 different ones.
+
+    People are drawn alike however many pictures they have.
+    """
+    random = np.random.default_rng(seed)
+    rows_of: dict[str, list[int]] = {}
+    for row in np.flatnonzero(selection):
+        rows_of.setdefault(datasets.person(names[row]), []).append(int(row))
+    groups = [np.array(rows) for rows in rows_of.values()]
+    same = []
+    for rows in groups:
+        upper = np.stack(np.triu_indices(len(rows), 1), axis=1)
+        same += rows[random.permutation(upper)[:PAIRS_PER_PERSON]].tolist()
+    people = random.integers(len(groups), size=(DIFFERENT_PAIRS, 2))
+    different = [[random.choice(groups[a]), random.choice(groups[b])] for a, b in people if a != b]
+    first, second = np.array(same + different).T
+    return Pairs(first, second, np.arange(len(first)) < len(same))
+
+
+def pair_scores(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float64]:
+    """Return the cosine of each pair; ``embeddings`` (N, 512) have length one."""
+    return np.einsum("nd,nd->n", embeddings[pairs.first], embeddings[pairs.second]).astype(np.float64)
+
+
+def balanced_threshold(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the threshold, and its accuracy, that decides best where same and different pairs weigh alike."""
+    positives, negatives = np.sort(scores[same]), np.sort(scores[~same])
+    accepted = 1 - np.searchsorted(positives, positives, side="left") / len(positives)
+    rejected = np.searchsorted(negatives, positives, side="left") / len(negatives)
+    best = int(np.argmax(accepted + rejected))
+    return float(positives[best]), float((accepted[best] + rejected[best]) / 2)
+
+
+def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: argparse.Namespace) -> FaceEmbedder:
+    """Fit the network on the people who are not held out."""
+    torch.manual_seed(arguments.seed)
+    train_rows, chosen = np.flatnonzero(~faces.selection), np.flatnonzero(faces.selection)
+    model = FaceEmbedder(DescriptorNetwork(SHAPE, received.values[:, train_rows].reshape(-1, SHAPE.inputs)))
+    targets, places = torch.from_numpy(faces.targets), torch.from_numpy(train_rows)
+    noise = NOISE * model.network.scale
+    judged = received.by_default(chosen)
+
+    def loss_of(batch: torch.Tensor) -> torch.Tensor:
+        rows = places[batch]
+        embeddings, wanted = model(received.mixed(rows, noise)), targets[rows]
+        # Of unit vectors: the squared distance summed over the 512 numbers, so that the rate need not be tiny.
+        loss = (embeddings - wanted).square().sum(dim=1).mean()
+        if arguments.loss == "relation":
+            loss = loss + RELATION_WEIGHT * (embeddings @ embeddings.T - wanted @ wanted.T).square().mean()
+        return loss
+
+    def judge() -> float:
+        embeddings = np.zeros((len(faces.names), SHAPE.outputs), np.float32)
+        embeddings[chosen] = model(judged).numpy()
+        return balanced_threshold(pair_scores(embeddings, pairs), pairs.same)[1]
+
+    key = digest(received.values, faces.targets, arguments.seed, arguments.epochs, arguments.loss, SHAPE, NOISE)
+    schedule = Schedule(
+        arguments.epochs, 256, 1e-3, 0.05, arguments.seed, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt"
+    )
+    fit(model, loss_of, len(train_rows), judge, schedule)
+    return model
+
+
+def embed(model: FaceEmbedder, received: ReceivedDescriptors, way: int) -> NDArray[np.float32]:
+    """Return the embeddings (N, 512) of all faces as received in one way."""
+    with torch.inference_mode():
+        return model(torch.from_numpy(received.values[way])).numpy()
+
+
+def thresholds(model: FaceEmbedder, received: ReceivedDescriptors, pairs: Pairs) -> dict[str, float]:
+    """Return the cosines for each operating point, chosen at the codec's default quality."""
+    scores = pair_scores(embed(model, received, received.default), pairs)
+    chosen = {name: threshold_at_far(scores, pairs.same, far) for name, far in FARS.items()}
+    return chosen | {"threshold_accuracy": balanced_threshold(scores, pairs.same)[0]}
+
+
+Figures = tuple[str, float, float, float, float]
+
+
+def figures(model: FaceEmbedder, faces: Faces, received: ReceivedDescriptors, pairs: Pairs) -> list[Figures]:
+    """Return accuracy, TAR at FAR 1e-2 and 1e-3, and cosine to the teacher for each way; the teacher's own are first."""
+
+    def row(name: str, embeddings: NDArray[np.float32]) -> Figures:
+        scores = pair_scores(embeddings, pairs)
+        cosine = float(np.einsum("nd,nd->n", embeddings, faces.targets)[faces.selection].mean())
+        tars = [tar_at_far(scores, pairs.same, far) for far in FARS.values()]
+        return name, balanced_threshold(scores, pairs.same)[1], tars[0], tars[1], cosine
+
+    ways = [row(name, embed(model, received, way)) for way, name in enumerate(received.names)]
+    return [row("teacher on pixels", faces.targets), *ways]
+
+
+def card(
+    model: FaceEmbedder,
+    faces: Faces,
+    received: ReceivedDescriptors,
+    pairs: Pairs,
+    chosen: dict[str, float],
+    arguments: argparse.Namespace,
+) -> str:
+    """Return the model card in Markdown."""
+    people = np.array([datasets.person(name) for name in faces.names])
+    rows = figures(model, faces, received, pairs)
+    return CARD.read_text().format(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        thresholds="\n".join(f"| `{name}` | {value:.4f} |" for name, value in chosen.items()),
+        excluded=", ".join(map(str, sorted(arguments.exclude_folds))) or "none",
+        training_pictures=int((~faces.selection).sum()),
+        training_people=len(set(people[~faces.selection])),
+        selection_pictures=int(faces.selection.sum()),
+        selection_people=len(set(people[faces.selection])),
+        loss=LOSSES[arguments.loss],
+        ways=", ".join(received.names),
+        dropout=SHAPE.dropout,
+        noise=NOISE,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        codec=received.codec[:16],
+        same_pairs=int(pairs.same.sum()),
+        different_pairs=int((~pairs.same).sum()),
+        pairs_per_person=PAIRS_PER_PERSON,
+        figures="\n".join(f"| {n} | {a:.3f} | {t:.3f} | {s:.3f} | {c:.3f} |" for n, a, t, s, c in rows),
+    )
+
+
+def main() -> None:
+    """Run the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("model_repository"), help="model repository to write into")
+    parser.add_argument(
+        "--exclude-folds",
+        type=datasets.parse_folds,
+        default=frozenset(),
+        help="leave out the people of these folds, such as 5-8",
+    )
+    parser.add_argument("--loss", choices=tuple(LOSSES), default="mse")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    faces = load(arguments.exclude_folds)
+    received = receive(faces.names, faces.descriptors, Portion.IDENTITY, arguments.output)
+    pairs = selection_pairs(faces.names, faces.selection, arguments.seed)
+    model = train(faces, received, pairs, arguments)
+    chosen = thresholds(model, received, pairs)
+    folder = arguments.output / MODEL
+    export(model, folder, SHAPE.inputs, ("embedding", SHAPE.outputs), chosen)
+    (folder / "card.md").write_text(card(model, faces, received, pairs, chosen, arguments))
+    for name, accuracy, tar, strict, cosine in figures(model, faces, received, pairs):
+        print(f"{name}: accuracy {accuracy:.4f}, TAR {tar:.4f} and {strict:.4f}, cosine to the teacher {cosine:.4f}")
+
+
+if __name__ == "__main__":
+    main()
