@@ -36,6 +36,8 @@ class Obedient(understanding_pb2_grpc.ExpressionServiceServicer):
             raise SemfaceError(Reason[request.model], "refused", field="face.descriptors")
         if request.model == "defect":
             raise ValueError(SECRET)
+        if request.model == "nothing":
+            return None  # type: ignore[return-value]
         if request.model == "wait":
             try:
                 with current_clock().inference():

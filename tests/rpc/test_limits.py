@@ -79,3 +79,16 @@ async def test_a_caller_who_goes_away_is_counted_as_cancelled(service: Running) 
     registry = service.server.telemetry.registry
     await eventually(lambda: registry.get_sample_value("semface_grpc_calls_total", labels) == 1)
     await service.ask()
+
+
+async def test_a_stream_whose_caller_goes_away_makes_room() -> None:
+    async with running(max_streams=1) as service:
+        stub = codec_pb2_grpc.CodecServiceStub(service.channel)
+        labels = {"method": "/semface.v1.CodecService/DecodeStream"}
+        registry = service.server.telemetry.registry
+        for _ in range(3):
+            stream = stub.DecodeStream()
+            await stream.write(codec_pb2.DecodeStreamRequest(frame=b"ab"))
+            assert (await stream.read()).face.quality_name == "ba"
+            stream.cancel()
+            await eventually(lambda: registry.get_sample_value("semface_grpc_in_flight", labels) == 0)

@@ -84,7 +84,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _guarded_handler(self, handler: Handler, method: str) -> Handler:
         make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]
         behaviour = self._streaming(handler, method) if handler.response_streaming else self._answering(handler, method)
-        return make(behaviour, _safe(handler.request_deserializer), handler.response_serializer)
+        # Answers are serialised inside the guard, so that one of a wrong type is a logged defect like any other.
+        return make(behaviour, _safe(handler.request_deserializer), response_serializer=None)
 
     def _answering(self, handler: Handler, method: str) -> Callable[..., Awaitable[Any]]:
         answer = handler.stream_unary if handler.request_streaming else handler.unary_unary
@@ -94,7 +95,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 incoming = _checked_all(request) if handler.request_streaming else _checked(request)
                 if not inspect.iscoroutinefunction(answer):
                     raise NotImplementedError
-                return await answer(incoming, context)
+                return handler.response_serializer(await answer(incoming, context))
 
         return guarded
 
@@ -107,7 +108,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 if not inspect.isasyncgenfunction(answer):
                     raise NotImplementedError
                 async for response in answer(incoming, context):
-                    yield response
+                    yield handler.response_serializer(response)
 
         return guarded
 
@@ -130,7 +131,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             except NotImplementedError:
                 code = "UNIMPLEMENTED"
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this method is declared but not served yet")
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, GeneratorExit):
                 code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
                 raise
             except Exception as error:
