@@ -30,6 +30,9 @@ PORTION_ORDER: Final = (Portion.ILLUMINATION, Portion.EXPRESSION, Portion.IDENTI
 HASH_BYTES: Final = 8
 """How many leading bytes of the codec model's SHA-256 seed the checks."""
 
+CHECK_BYTES: Final = 1
+"""The check after each payload."""
+
 _HEAD_BYTES: Final = 2
 _MAX_LENGTH: Final = 255
 _HEAD_POLYNOMIAL: Final = 0b1_0011  # x^4 + x + 1
@@ -71,7 +74,7 @@ def outline(frame: bytes) -> Outline:
     Raises BITSTREAM_TOO_LARGE, BITSTREAM_VERSION or BITSTREAM_CORRUPT.
     """
     quality, bodies = _split(frame)
-    return Outline(quality, {portion: len(body) - 1 for portion, body in bodies})
+    return Outline(quality, {portion: len(body) - CHECK_BYTES for portion, body in bodies})
 
 
 def unpack(frame: bytes, model_hash: bytes) -> tuple[int, dict[Portion, bytes]]:
@@ -82,11 +85,11 @@ def unpack(frame: bytes, model_hash: bytes) -> tuple[int, dict[Portion, bytes]]:
     """
     quality, bodies = _split(frame)
     for portion, body in bodies:
-        if body[-1:] != _payload_check(quality, portion, body[:-1], model_hash):
+        if body[-CHECK_BYTES:] != _payload_check(quality, portion, body[:-CHECK_BYTES], model_hash):
             raise SemfaceError(
                 Reason.BITSTREAM_CORRUPT, f"the {_name(portion)} payload is damaged or of another codec model"
             )
-    return quality, {portion: body[:-1] for portion, body in bodies}
+    return quality, {portion: body[:-CHECK_BYTES] for portion, body in bodies}
 
 
 def drop(frame: bytes, portion: Portion) -> bytes:
@@ -110,9 +113,9 @@ def _assemble(quality: int, bodies: list[tuple[Portion, bytes]]) -> bytes:
 
 
 def _length(body: bytes) -> int:
-    if len(body) - 1 > _MAX_LENGTH:
+    if len(body) - CHECK_BYTES > _MAX_LENGTH:
         raise ValueError("a payload that another follows can have 255 bytes at most")
-    return len(body) - 1
+    return len(body) - CHECK_BYTES
 
 
 def _split(frame: bytes) -> tuple[int, list[tuple[Portion, bytes]]]:
@@ -129,13 +132,14 @@ def _split(frame: bytes) -> tuple[int, list[tuple[Portion, bytes]]]:
     portions = [portion for portion in PORTION_ORDER if head >> 7 & portion.value]
     starts = _HEAD_BYTES + max(len(portions) - 1, 0)
     lengths = frame[_HEAD_BYTES:starts]
-    last = len(frame) - starts - sum(lengths) - len(portions)
+    last = len(frame) - starts - sum(lengths) - CHECK_BYTES * len(portions)
     if not portions or head & 7 != _length_check(lengths) or last < 0:
         raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the lengths of the frame's payloads are damaged")
     bodies = []
     for portion, length in zip(portions, [*lengths, last], strict=True):
-        bodies.append((portion, frame[starts : starts + length + 1]))
-        starts += length + 1
+        end = starts + length + CHECK_BYTES
+        bodies.append((portion, frame[starts:end]))
+        starts = end
     return head >> 10 & 7, bodies
 
 

@@ -13,6 +13,7 @@ from semface.codec.bitstream import PORTION_ORDER, pack, unpack
 from semface.codec.prior import (
     ANALYSIS_MODEL,
     LATENT_SIZE,
+    MODEL_VERSION,
     SYNTHESIS_MODEL,
     Latents,
     Prior,
@@ -22,6 +23,11 @@ from semface.codec.prior import (
 from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Descriptors, Portion, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine
+
+CODEC_NAME: Final = "codec"
+"""Under this name the codec model (g_a, g_s and the prior together) is told to callers."""
+
+CODEC_VERSION: Final = MODEL_VERSION
 
 # Entropy coding holds the event loop for about 0.1 ms a face: let others in between.
 _FACES_BETWEEN_YIELDS: Final = 32

@@ -1,0 +1,124 @@
+"""The gRPC service of the codec: a thin adapter over its core."""
+
+from functools import partial
+from typing import Any, Final, NoReturn
+
+import grpc
+import numpy as np
+
+from semface.codec.bitstream import CHECK_BYTES, outline
+from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
+from semface.codec.settings import CodecSettings
+from semface.descriptors import DESCRIPTOR_SIZE
+from semface.errors import Reason, SemfaceError
+from semface.inference.engine import Engine
+from semface.messages import (
+    PORTIONS,
+    pack_descriptors,
+    pack_model,
+    pack_portions,
+    require_items,
+    unpack_all_descriptors,
+    unpack_portions,
+)
+from semface.rpc.server import Service
+from semface.rpc.timing import current_clock
+from semface.v1 import codec_pb2, codec_pb2_grpc
+
+SERVICE_NAME: Final = "semface.v1.CodecService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CodecService(codec_pb2_grpc.CodecServiceServicer):
+    """``semface.v1.CodecService``; the streams are not served yet and answer UNIMPLEMENTED."""
+
+    def __init__(self, codec: Codec, max_faces: int) -> None:
+        """Answer with ``codec`` for at most ``max_faces`` faces or frames a call."""
+        self._codec = codec
+        self._max_faces = max_faces
+        self._model = pack_model(CODEC_NAME, CODEC_VERSION, codec.model_hash)
+
+    async def Encode(self, request: codec_pb2.EncodeRequest, context: Context) -> codec_pb2.EncodeResponse:
+        """Code each face into a frame that stands alone."""
+        require_items(len(request.faces), "faces", self._max_faces)
+        quality = self._quality(request)
+        portions = unpack_portions(request.portions, "portions")
+        values, present = unpack_all_descriptors(request.faces, "faces")
+        for index, held in enumerate(present):
+            if portions not in held:
+                field = f"faces[{index}]"
+                message = f"{field}: groups of a portion that is asked for are absent"
+                raise SemfaceError(Reason.GROUP_ABSENT, message, field=field)
+        with current_clock().inference():
+            frames = await self._codec.encode(values, quality, portions)
+        return codec_pb2.EncodeResponse(
+            frames=[self._frame(data) for data in frames], model=self._model, timings=current_clock().timings()
+        )
+
+    async def Decode(self, request: codec_pb2.DecodeRequest, context: Context) -> codec_pb2.DecodeResponse:
+        """Decode frames that stand alone."""
+        require_items(len(request.frames), "frames", self._max_faces)
+        if request.model_hash not in (0, self._model.hash):
+            message = (
+                f"the frames were made by the codec model {request.model_hash:016x}, this service decodes "
+                f"{self._model.hash:016x}"
+            )
+            raise SemfaceError(Reason.MODEL_MISMATCH, message, field="model_hash")
+        with current_clock().inference():
+            faces = await self._codec.decode(list(request.frames))
+        return codec_pb2.DecodeResponse(
+            faces=[_face(face) for face in faces], model=self._model, timings=current_clock().timings()
+        )
+
+    def EncodeStream(self, request_iterator: Any, context: Any) -> NoReturn:
+        """Not served yet: prediction over time comes with sessions."""
+        raise NotImplementedError
+
+    def DecodeStream(self, request_iterator: Any, context: Any) -> NoReturn:
+        """Not served yet, as ``EncodeStream``."""
+        raise NotImplementedError
+
+    async def canary(self) -> None:
+        """Code and decode one face; raises when that fails."""
+        frames = await self._codec.encode(np.zeros((1, DESCRIPTOR_SIZE), np.float32))
+        await self._codec.decode(frames)
+
+    def _quality(self, request: codec_pb2.EncodeRequest) -> int:
+        """Return the number of the quality asked for; raises FIELD_INVALID for an unknown one."""
+        field = request.WhichOneof("quality")
+        try:
+            return self._codec.quality(getattr(request, field) if field else None).index
+        except SemfaceError as error:
+            raise SemfaceError(error.reason, f"{field}: {error.message}", field=field) from error
+
+    def _frame(self, data: bytes) -> codec_pb2.Frame:
+        found = outline(data)
+        payloads = [
+            codec_pb2.Payload(portion=PORTIONS[portion], bits=8 * (size + CHECK_BYTES))
+            for portion, size in found.sizes.items()
+        ]
+        return codec_pb2.Frame(
+            data=data,
+            header_bits=8 * len(data) - sum(payload.bits for payload in payloads),
+            payloads=payloads,
+            quality_name=self._codec.quality(found.quality).name,
+            quality_number=found.quality,
+            type=codec_pb2.FRAME_TYPE_KEY,
+        )
+
+
+def services(engine: Engine, settings: CodecSettings) -> list[Service]:
+    """Return the codec service over ``engine``. Raises MODEL_UNKNOWN when the repository has no codec."""
+    codec = Codec(engine, settings.model_repository, settings.codec_default_quality)
+    service = CodecService(codec, settings.codec_max_faces)
+    return [Service(SERVICE_NAME, partial(codec_pb2_grpc.add_CodecServiceServicer_to_server, service), service.canary)]
+
+
+def _face(decoded: Decoded) -> codec_pb2.DecodedFace:
+    return codec_pb2.DecodedFace(
+        descriptors=pack_descriptors(decoded.descriptors, decoded.portions),
+        portions=pack_portions(decoded.portions),
+        quality_name=decoded.quality.name,
+        quality_number=decoded.quality.index,
+    )

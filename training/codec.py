@@ -1,0 +1,277 @@
+"""Train the codec: auto-encoder g_a, g_s, its learned prior and gains; export both networks and the frozen tables.
+
+    python -m training.codec --output model_repository
+
+Loss: mean absolute error over the 257 standardised numbers + λ · bits of a face (paper, section III.A). ``--recipe
+paper`` is the paper's schedule at one rate; ``--recipe fast`` (default) starts from principal components, trains six
+qualities at once and steers each quality's λ so that it meets its target in bits.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from training import codec_card, codec_prior, datasets
+from training.codec_export import export
+from training.codec_network import CodecNetwork, Widths
+from training.received_descriptors import digest, load_descriptors
+
+FRAME_BITS = 67
+"""What a whole frame of three payloads has beside its ideal payload bits: heads, checks, lengths, half-filled bytes."""
+
+PAPER_LAMBDA = 0.001
+STEERING = 0.02
+"""How fast λ follows a quality whose bits are off their target, in log λ for each step and log ratio."""
+
+SMOOTHING = 0.02
+"""Weight of the newest step in the running mean of each quality's bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the codec is trained."""
+
+    epochs: int
+    batch: int
+    rate: float
+    """Learning rate of the transforms; it falls to 0 along a cosine where ``steered``, else it stays."""
+    prior_rate: float
+    """Learning rate of gains and densities."""
+    names: tuple[str, ...]
+    targets: tuple[float, ...]
+    """Bits of a frame with all portions for each quality; ignored unless ``steered``."""
+    default: int
+    steered: bool
+    """Whether training starts from principal components and λ is steered towards the targets."""
+    settling: float
+    """Share of the epochs, the last ones, in which distortion is taken after true rounding, straight-through."""
+    widths: Widths
+
+
+RECIPES = {
+    "fast": Recipe(
+        epochs=36,
+        batch=256,
+        rate=1e-3,
+        prior_rate=5e-3,
+        names=("lowest", "low", "medium", "high", "higher", "highest"),
+        targets=(150, 250, 400, 600, 850, 1250),
+        default=4,
+        steered=True,
+        settling=0.5,
+        widths=Widths(192, 96, 48),
+    ),
+    "paper": Recipe(
+        epochs=40,
+        batch=64,
+        rate=1e-4,
+        prior_rate=1e-4,
+        names=("paper",),
+        targets=(0,),
+        default=0,
+        steered=False,
+        settling=0.0,
+        widths=Widths(256, 256, 256),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """Descriptors (N, 257) to learn from and those held out for selection."""
+
+    training: NDArray[np.float32]
+    selection: NDArray[np.float32]
+    sources: tuple[str, ...]
+    """What the training part holds, for the card."""
+
+
+def load(excluded_folds: frozenset[int]) -> Faces:
+    """Return LFW faces of everybody outside ``excluded_folds`` and FER+ training faces, the selection part apart."""
+    names, descriptors = load_descriptors("lfw")
+    left_out = datasets.people_in_folds(excluded_folds) if excluded_folds else frozenset()
+    keep = np.array([datasets.person(name) not in left_out for name in names])
+    selection = np.array([datasets.is_selection_person(datasets.person(name)) for name in names])
+    training, held = [descriptors[keep & ~selection]], [descriptors[keep & selection]]
+    sources = [f"{len(training[0]):,} of LFW"]
+    if (datasets.cache() / "descriptors" / "ferplus_train.npz").exists():
+        names, descriptors = load_descriptors("ferplus_train")
+        chosen = {picture.name for picture in datasets.ferplus("train") if datasets.is_selection(picture.data)}
+        selection = np.array([name in chosen for name in names])
+        training.append(descriptors[~selection])
+        held.append(descriptors[selection])
+        sources.append(f"{len(training[1]):,} of FER+ training")
+    return Faces(np.concatenate(training), np.concatenate(held), tuple(sources))
+
+
+class Trainer:
+    """The training loop with its state, which can be kept and continued."""
+
+    def __init__(self, faces: NDArray[np.float32], recipe: Recipe, seed: int) -> None:
+        """Prepare the network for ``faces`` (N, 257)."""
+        torch.manual_seed(seed)
+        self.recipe = recipe
+        self.network = CodecNetwork(faces, recipe.widths, len(recipe.names))
+        with torch.no_grad():
+            self.standard = self.network.standardise(torch.from_numpy(faces))
+        self.payload_bits = torch.tensor(
+            [max(target - FRAME_BITS, 1.0) for target in recipe.targets], dtype=torch.float32
+        )
+        self.log_lambdas = torch.full((len(recipe.names),), float(np.log(PAPER_LAMBDA)))
+        self._start()
+        self.bits = self.payload_bits.clone()
+        prior = [self.network.log_gains, self.network.mixture, self.network.locations, self.network.log_scales]
+        transforms = [*self.network.analysis.parameters(), *self.network.synthesis.parameters()]
+        self.optimiser = torch.optim.Adam(
+            [{"params": transforms, "lr": recipe.rate}, {"params": prior, "lr": recipe.prior_rate}], betas=(0.5, 0.999)
+        )
+        self.steps = recipe.epochs * -(-len(faces) // recipe.batch)
+        self.slope = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._slope)
+        self.epoch = 0
+
+    def _slope(self, step: int) -> float:
+        return float(0.5 + 0.5 * np.cos(np.pi * min(step / self.steps, 1))) if self.recipe.steered else 1.0
+
+    def _start(self) -> None:
+        network = self.network
+        if self.recipe.steered:
+            network.start_linear(self.standard)
+        with torch.no_grad():
+            latents = network.analyse(self.standard)
+            network.match_priors(latents)
+            if self.recipe.steered:
+                steps = torch.stack([step_for(latents.var(dim=0), bits) for bits in self.payload_bits])
+                network.log_gains.copy_(-torch.log(steps)[:, None].expand_as(network.log_gains))
+                # At high rate the error is a quarter of the step; one bit more shrinks all 257 steps by ln 2 / 257.
+                self.log_lambdas = torch.log(steps * np.log(2) / 4 / self.standard.shape[1])
+
+    def run(self, checkpoint: Path) -> None:
+        """Train to the end, continuing from ``checkpoint`` where it is there, and keeping it after every epoch."""
+        if checkpoint.exists():
+            self._resume(torch.load(checkpoint, weights_only=False))
+        recipe = self.recipe
+        bar = tqdm(range(self.epoch, recipe.epochs), initial=self.epoch, total=recipe.epochs, unit="epoch")
+        for epoch in bar:
+            hard = epoch >= recipe.epochs * (1 - recipe.settling)
+            errors = [self.step(rows, hard) for rows in torch.randperm(len(self.standard)).split(recipe.batch)]
+            self.epoch = epoch + 1
+            bits = " ".join(f"{value:.0f}" for value in self.bits)
+            bar.set_postfix(error=f"{np.mean(errors):.4f}", bits=bits)
+            self._keep(checkpoint)
+
+    def step(self, rows: Tensor, hard: bool) -> float:
+        """Learn from one batch; each face is coded at a quality drawn anew. Return the mean absolute error."""
+        network, standard = self.network, self.standard[rows]
+        quality = torch.randint(len(self.recipe.names), (len(rows),))
+        gains = torch.exp(network.log_gains)[quality]
+        latents = network.analyse(standard)
+        # Rounding has no slope: uniform noise of one step stands for it (paper, section II.C).
+        noisy = latents + (torch.rand_like(latents) - 0.5) / gains
+        received = _rounded(latents, gains) if hard else noisy
+        error = (network.synthesise(received) - standard).abs().mean(dim=1)
+        bits = network.bits(noisy, gains).sum(dim=1)
+        loss = (error + torch.exp(self.log_lambdas)[quality] * bits).mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.slope.step()
+        with torch.no_grad():
+            # Noise overstates what rounding costs where a latent is mostly 0, so steer by what is sent.
+            self._steer(quality, network.bits(received, gains).sum(dim=1) if hard else bits)
+        return float(error.detach().mean())
+
+    def _steer(self, quality: Tensor, bits: Tensor) -> None:
+        for index in quality.unique():
+            seen = bits[quality == index].mean()
+            self.bits[index] += SMOOTHING * (seen - self.bits[index])
+        if self.recipe.steered:
+            self.log_lambdas += STEERING * torch.log(self.bits / self.payload_bits)
+
+    def _keep(self, path: Path) -> None:
+        state = {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "slope": self.slope.state_dict(),
+            "steering": (self.bits, self.log_lambdas),
+            "random": torch.get_rng_state(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        torch.save(state, unfinished)
+        unfinished.replace(path)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.slope.load_state_dict(state["slope"])
+        self.bits, self.log_lambdas = state["steering"]
+        torch.set_rng_state(state["random"])
+
+
+def step_for(variances: Tensor, bits: Tensor) -> Tensor:
+    """Return the step that codes Gaussian latents of these variances (256,) in about ``bits``."""
+    low, high = torch.tensor(1e-4), torch.tensor(1e2)
+    for _ in range(60):
+        step = torch.sqrt(low * high)
+        # An entropy of ½ log2(2πe σ²) less log2 of the step, bent so that it never falls below 0.
+        rate = 0.5 * torch.log2(1 + 2 * np.pi * np.e * variances / step**2).sum()
+        low, high = (step, high) if rate > bits else (low, step)
+    return torch.sqrt(low * high)
+
+
+def _rounded(latents: Tensor, gains: Tensor) -> Tensor:
+    """Return latents quantised and back; the slope passes straight through the rounding."""
+    scaled = latents * gains
+    return (scaled + (torch.round(scaled) - scaled).detach()) / gains
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("model_repository"), help="model repository to write into")
+    parser.add_argument(
+        "--exclude-folds",
+        type=datasets.parse_folds,
+        default=frozenset(),
+        help="leave out the people of these folds: 5-8",
+    )
+    parser.add_argument("--recipe", choices=RECIPES, default="fast")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--default-quality", help="name of the quality that is taken when none is asked for")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the recipe."""
+    options = parse(arguments)
+    recipe = RECIPES[options.recipe]
+    if options.epochs:
+        recipe = replace(recipe, epochs=options.epochs)
+    if options.default_quality:
+        recipe = replace(recipe, default=recipe.names.index(options.default_quality))
+    faces = load(options.exclude_folds)
+    trainer = Trainer(faces.training, recipe, options.seed)
+    key = digest(faces.training, recipe, options.seed)
+    trainer.run(datasets.cache() / "checkpoints" / f"codec-{key}.pt")
+    network = trainer.network.eval()
+    with torch.inference_mode():
+        network.centre_latents(network.analyse(trainer.standard))
+        latents = network.analyse(trainer.standard).numpy()
+    export(network, codec_prior.freeze(network, latents, recipe.names, recipe.default), options.output)
+    figures = codec_card.measure(options.output, faces.selection, network.scale.numpy())
+    codec_card.write(options.output, figures, faces, recipe, options)
+    print(codec_card.table(figures))
+
+
+if __name__ == "__main__":
+    main()
