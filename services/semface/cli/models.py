@@ -29,7 +29,7 @@ def build(repository: Repository = None) -> None:
 
 
 def build_detector(repository: Path) -> list[Path]:
-    """Write the face detection networks, their configurations and cards into ``repository``; return the networks' files.
+    """Write the face detection networks, with configuration and card, into ``repository``; return the files.
 
     Raises MODEL_UNKNOWN when the package that carries the weights is not installed.
     """
@@ -126,4 +126,4 @@ def _described(repository: "ModelRepository", name: str) -> dict[str, Any]:
 
 
 def _tensor_text(tensor: dict[str, Any]) -> str:
-    return f"{tensor['name']} {tensor['type']} {tensor['shape']}"
+    return f"{tensor['name']} {'×'.join('?' if side == -1 else str(side) for side in tensor['shape'])}"

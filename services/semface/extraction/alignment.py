@@ -30,13 +30,26 @@ def resample(image: Image.Image, square: Square, size: int) -> Image.Image:
     Bilinear, with a wider kernel when shrinking, so that nothing aliases.
     """
     left, top, side = square
-    # The kernel reaches beyond the square by one of its own pixels, and at least by one of the picture's.
-    reach = max(side / size, 1.0) + 1
-    region = (floor(left - reach), floor(top - reach), ceil(left + side + reach), ceil(top + side + reach))
+    region = _region(square, size)
     x, y = left - region[0], top - region[1]
     return image.crop(region).resize((size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side))
 
 
+def _region(square: Square, size: int) -> tuple[int, int, int, int]:
+    """Return the whole pixels (x0, y0, x1, y1) that have a say when ``square`` is resampled to ``size``."""
+    left, top, side = square
+    # The kernel reaches beyond the square by one of its own pixels, and at least by one of the picture's.
+    reach = max(side / size, 1.0) + 1
+    return floor(left - reach), floor(top - reach), ceil(left + side + reach), ceil(top + side + reach)
+
+
 def crop_face(rgb: NDArray[np.uint8], square: Square, size: int = CROP_SIZE) -> NDArray[np.uint8]:
     """Return the ``square`` of picture ``rgb`` uint8 (H, W, 3) as uint8 (size, size, 3); black outside the picture."""
-    return np.asarray(resample(Image.fromarray(rgb), square, size))
+    x0, y0, x1, y1 = _region(square, size)
+    x0, y0 = max(x0, 0), max(y0, 0)
+    # Only this part is copied into an image, however large the picture is.
+    part = rgb[y0 : max(y1, y0), x0 : max(x1, x0)]
+    if not part.size:
+        return np.zeros((size, size, 3), np.uint8)
+    left, top, side = square
+    return np.asarray(resample(Image.fromarray(part), (left - x0, top - y0, side), size))

@@ -3,6 +3,7 @@
 Zhang et al., "Joint face detection and alignment using multitask cascaded convolutional networks", 2016.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,15 +89,15 @@ class FaceDetector:
         # A face that fills the picture, or is cut by its edge, is found only with something around it.
         height, width = rgb.shape[:2]
         margin = min(round(self._options.margin_fraction * min(height, width)), self._options.margin_limit)
-        image = ImageOps.expand(Image.fromarray(rgb), margin, PICTURE_FILL)
         smallest = max(
             min(self._options.minimum_face, SMALL_PICTURE_FACE * min(height, width)),
             self._options.minimum_face_fraction * max(height, width),
         )
-        levels = _pyramid(image.size, smallest)
+        levels = _pyramid((width + 2 * margin, height + 2 * margin), smallest)
         if not levels:
             return []
-        canvas = _normalise(_draw(image, levels)[None])
+        # Resampling goes to a thread: on a large picture it takes longer than the event loop may be held.
+        image, canvas = await asyncio.to_thread(_draw, rgb, margin, levels)
         windows = await self._engine.infer("face_detection_proposal", {"images": canvas})
         for thresholds in (STRICT, LENIENT):
             boxes = self._propose(windows, levels, thresholds)
@@ -117,8 +118,8 @@ class FaceDetector:
         return boxes[kept]
 
     async def _stage(self, model: str, image: Image.Image, squares: Floats, size: int) -> dict[str, Floats]:
-        crops = np.stack([np.asarray(resample(image, (x0, y0, x1 - x0), size)) for x0, y0, x1, _ in squares.tolist()])
-        return await self._engine.infer(model, {"images": _normalise(crops)})
+        crops = await asyncio.to_thread(_crops, image, squares, size)
+        return await self._engine.infer(model, {"images": crops})
 
     async def _refine(self, image: Image.Image, boxes: Floats, thresholds: _Thresholds) -> Floats:
         if not len(boxes):
@@ -192,14 +193,21 @@ def _even(value: int) -> int:
     return value + value % 2
 
 
-def _draw(image: Image.Image, levels: list[_Level]) -> NDArray[np.uint8]:
+def _draw(rgb: NDArray[np.uint8], margin: int, levels: list[_Level]) -> tuple[Image.Image, Floats]:
+    """Return the picture with its margin, and the canvas with all its scales as input of the network."""
+    image = ImageOps.expand(Image.fromarray(rgb), margin, PICTURE_FILL)
     size = max(v.left + v.width for v in levels), max(v.top + v.height for v in levels)
     canvas = Image.new("RGB", size, PICTURE_FILL)
     source = image
     for level in levels:
         source = source.resize((level.width, level.height), Image.Resampling.BILINEAR)
         canvas.paste(source, (level.left, level.top))
-    return np.asarray(canvas)
+    return image, _normalise(np.asarray(canvas)[None])
+
+
+def _crops(image: Image.Image, squares: Floats, size: int) -> Floats:
+    parts = [resample(image, (x0, y0, x1 - x0), size) for x0, y0, x1, _ in squares.tolist()]
+    return _normalise(np.stack([np.asarray(part) for part in parts]))
 
 
 def _proposals(scores: Floats, regression: Floats, level: _Level, threshold: float) -> tuple[Floats, Floats]:

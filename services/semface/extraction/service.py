@@ -1,0 +1,109 @@
+"""The gRPC service of extraction: a thin adapter over the core."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any
+
+import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.errors import Reason, SemfaceError
+from semface.extraction.core import Extractor, Face
+from semface.extraction.detection import DetectorOptions
+from semface.extraction.image import ImageLimits, decode_image
+from semface.extraction.settings import ExtractionSettings
+from semface.extraction.tracking import Tracker
+from semface.inference.engine import Engine
+from semface.messages import pack_descriptors, pack_model
+from semface.rpc.server import Service
+from semface.rpc.timing import CallClock, current_clock
+from semface.v1 import descriptors_pb2, extraction_pb2, extraction_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
+    """``semface.v1.ExtractionService``."""
+
+    def __init__(self, extractor: Extractor, limits: ImageLimits, minimum_quality: float) -> None:
+        """Answer with ``extractor`` for pictures within ``limits``; leave out faces below ``minimum_quality``."""
+        self._extractor = extractor
+        self._limits = limits
+        self._minimum_quality = minimum_quality
+
+    async def Extract(self, request: extraction_pb2.ExtractRequest, context: Context) -> extraction_pb2.ExtractResponse:
+        """Describe every face of one photograph."""
+        clock = current_clock()
+        rgb, faces = await self._extract(request.image, clock)
+        if not faces:
+            raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
+        good = self._good(faces)
+        if not good:
+            best = max(face.quality for face in faces)
+            message = f"the best face has quality {best:.2f}, below {self._minimum_quality:.2f}: too small or blurred"
+            raise SemfaceError(Reason.LOW_QUALITY, message, field="image")
+        return extraction_pb2.ExtractResponse(
+            faces=[pack_face(face) for face in good],
+            image_width=rgb.shape[1],
+            image_height=rgb.shape[0],
+            models=self._models(),
+            timings=clock.timings(),
+        )
+
+    async def ExtractStream(
+        self, request_iterator: AsyncIterator[extraction_pb2.ExtractStreamRequest], context: Context
+    ) -> AsyncIterator[extraction_pb2.ExtractStreamResponse]:
+        """Describe the faces of each frame in the order sent; a face keeps its number while its boxes overlap."""
+        tracker, frame_number = Tracker(), 0
+        async for request in request_iterator:
+            clock = CallClock()
+            rgb, faces = await self._extract(request.image, clock)
+            good = self._good(faces)
+            numbers = tracker.assign([face.box for face in good])
+            yield extraction_pb2.ExtractStreamResponse(
+                frame_number=frame_number,
+                faces=[pack_face(face, number) for face, number in zip(good, numbers, strict=True)],
+                image_width=rgb.shape[1],
+                image_height=rgb.shape[0],
+                models=self._models(),
+                timings=clock.timings(),
+            )
+            frame_number += 1
+
+    async def _extract(self, data: bytes, clock: CallClock) -> tuple[NDArray[np.uint8], list[Face]]:
+        rgb = await asyncio.to_thread(decode_image, data, self._limits)
+        with clock.inference():
+            return rgb, await self._extractor.extract(rgb)
+
+    def _good(self, faces: Sequence[Face]) -> list[Face]:
+        return [face for face in faces if face.quality >= self._minimum_quality]
+
+    def _models(self) -> list[descriptors_pb2.Model]:
+        return [pack_model(model.name, model.version, model.hash) for model in self._extractor.models()]
+
+
+def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
+    """Return the extraction service over ``engine``."""
+    options = DetectorOptions(minimum_face=settings.minimum_face_pixels)
+    extractor = Extractor(engine, options, settings.maximum_faces)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    service = ExtractionService(extractor, limits, settings.minimum_quality)
+    add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
+    return [Service("semface.v1.ExtractionService", add, extractor.probe)]
+
+
+def pack_face(face: Face, track_id: int = 0) -> extraction_pb2.Face:
+    """Return the message of ``face``; ``track_id`` 0 says that it is not of a stream."""
+    left, top, side = face.square
+    x0, y0, x1, y1 = face.box.tolist()
+    return extraction_pb2.Face(
+        box=extraction_pb2.Box(x0=x0, y0=y0, x1=x1, y1=y1),
+        square=extraction_pb2.FaceSquare(x0=left, y0=top, side=side),
+        landmarks=[extraction_pb2.Point(x=x, y=y) for x, y in face.landmarks.tolist()],
+        confidence=face.confidence,
+        quality=face.quality,
+        descriptors=pack_descriptors(face.descriptors),
+        track_id=track_id,
+    )
