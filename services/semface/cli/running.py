@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(rich_markup_mode=None)
+from semface.cli.output import Json
 
-Json = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+app = typer.Typer(rich_markup_mode=None)
 
 
 class Deployable(StrEnum):

@@ -1,0 +1,130 @@
+"""The whole chain inside this process, for commands that need no server: extraction, codec and understanding."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from semface.codec.bitstream import CHECK_BYTES, outline
+from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
+from semface.descriptors import Portion
+from semface.errors import Reason, SemfaceError
+from semface.extraction.core import Extractor, Face
+from semface.extraction.image import decode_image
+from semface.inference import open_engine
+from semface.inference.engine import Engine
+from semface.rpc.settings import ServerSettings
+from semface.understanding.core import Understanding
+
+Result = TypeVar("Result")
+
+SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")
+"""How photographs begin; a bitstream never does."""
+PHOTOGRAPH_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file that was read: a photograph or a bitstream."""
+
+    path: Path
+    data: bytes
+
+    @property
+    def is_photograph(self) -> bool:
+        """Whether it is, or calls itself, a photograph; else it is a bitstream."""
+        return self.data.startswith(SIGNATURES) or self.path.suffix.lower() in PHOTOGRAPH_SUFFIXES
+
+
+def read_input(path: Path) -> Input:
+    """Read the file at ``path``."""
+    return Input(path, path.read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The three cores over one engine."""
+
+    engine: Engine
+    extractor: Extractor
+    codec: Codec
+    understanding: Understanding
+
+    async def faces(self, photograph: Input) -> list[Face]:
+        """Return the faces of ``photograph``, the largest first; raises NO_FACE where there is none."""
+        faces = await self.extractor.extract(decode_image(photograph.data))
+        if not faces:
+            raise SemfaceError(Reason.NO_FACE, f"no face was found in {photograph.path}")
+        return faces
+
+    async def face(self, photograph: Input, *, largest: bool) -> Face:
+        """Return the one face of ``photograph``; raises SEVERAL_FACES unless the ``largest`` will do."""
+        faces = await self.faces(photograph)
+        if len(faces) > 1 and not largest:
+            raise SemfaceError(Reason.SEVERAL_FACES, f"{photograph.path} shows {len(faces)} faces where one is wanted")
+        return faces[0]
+
+    async def frame(self, source: Input, *, largest: bool = False, portions: Portion = Portion.ALL) -> bytes:
+        """Return the bitstream frame that ``source`` is, or of the one face that it shows."""
+        if not source.is_photograph:
+            return source.data
+        face = await self.face(source, largest=largest)
+        return (await self.codec.encode(face.descriptors, portions=portions))[0]
+
+    async def decoded(self, source: Input, *, largest: bool = False) -> Decoded:
+        """Return what a receiver gets of ``source``."""
+        return (await self.codec.decode([await self.frame(source, largest=largest)]))[0]
+
+    def model(self, name: str) -> dict[str, str]:
+        """Return name, version and hash of the network ``name``, or of the codec, as they are told."""
+        if name == CODEC_NAME:
+            return {"name": name, "version": CODEC_VERSION, "hash": self.codec.model_hash[:16]}
+        found = self.engine.metadata(name)
+        return {"name": name, "version": found.version, "hash": found.hash[:16]}
+
+
+def count_bits(frame: bytes) -> dict[str, int]:
+    """Return where the bits of ``frame`` go: each portion's payload with its check, the header, the total."""
+    payloads = {name_portion(p): 8 * (size + CHECK_BYTES) for p, size in outline(frame).sizes.items()}
+    total = 8 * len(frame)
+    return {"total": total, "header": total - sum(payloads.values()), **payloads}
+
+
+def name_portion(portion: Portion) -> str:
+    """Return the name of one portion as it is told."""
+    return (portion.name or "").lower()
+
+
+def read_portions(names: list[str] | None) -> Portion:
+    """Return the portions of ``names``, all for none; raises FIELD_INVALID for an unknown name."""
+    known = {name_portion(portion): portion for portion in Portion.ALL}
+    portions = Portion(0)
+    for name in names or known:
+        if name not in known:
+            raise SemfaceError(Reason.FIELD_INVALID, f"there is no portion {name!r}; portions are {', '.join(known)}")
+        portions |= known[name]
+    return portions
+
+
+@asynccontextmanager
+async def open_chain() -> AsyncIterator[Chain]:
+    """Open the networks that the settings name while the block lasts."""
+    settings = ServerSettings()
+    engine = open_engine(settings)
+    try:
+        codec = Codec(engine, settings.model_repository)
+        yield Chain(engine, Extractor(engine), codec, Understanding(engine))
+    finally:
+        await engine.close()
+
+
+def with_chain(work: Callable[[Chain], Coroutine[Any, Any, Result]]) -> Result:
+    """Run ``work`` on a chain and return its result."""
+
+    async def run() -> Result:
+        async with open_chain() as chain:
+            return await work(chain)
+
+    return asyncio.run(run())

@@ -1,0 +1,195 @@
+"""Commands that work on files, with the networks inside this process: from a photograph to bits and back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from semface.cli.output import Json, show
+
+if TYPE_CHECKING:
+    from semface.cli.chain import Chain
+
+app = typer.Typer(rich_markup_mode=None)
+
+SUFFIX = ".semface"
+
+Photo = Annotated[Path, typer.Argument(help="A photograph: JPEG, PNG or WebP.", exists=True, dir_okay=False)]
+Input = Annotated[Path, typer.Argument(help="A photograph or a bitstream file.", exists=True, dir_okay=False)]
+Quality = Annotated[str | None, typer.Option(help="Name or number of a quality of the codec.")]
+Portions = Annotated[
+    list[str] | None, typer.Option("--portion", help="identity, expression or illumination; all by default.")
+]
+Largest = Annotated[str, typer.Option("--face", help="Of several: 'only' refuses them, 'largest' takes one.")]
+
+
+@app.command()
+def analyze(photo: Photo, quality: Quality = None, as_json: Json = False) -> None:
+    """Tell the faces of a photograph: bits, expression, quality."""
+    from semface.cli.chain import read_input, with_chain
+
+    given = read_input(photo)
+
+    async def work(chain: "Chain") -> dict[str, Any]:
+        faces = await chain.faces(given)
+        frames = [(await chain.codec.encode(face.descriptors, quality))[0] for face in faces]
+        told = [await _tell(chain, frame) for frame in frames]
+        described = [
+            {"box": [float(x) for x in face.box], "confidence": float(face.confidence), "quality": float(face.quality)}
+            for face in faces
+        ]
+        return {
+            "photograph_bytes": len(given.data),
+            "faces": [seen | meant for seen, meant in zip(described, told, strict=True)],
+            "models": [chain.model(name) for name in ("descriptor_extraction", "codec", "expression_recognition")],
+        }
+
+    show(with_chain(work), as_json)
+
+
+@app.command()
+def encode(
+    photo: Photo,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help=f"Bitstream file (PHOTO{SUFFIX}).")] = None,
+    quality: Quality = None,
+    portion: Portions = None,
+    face: Largest = "only",
+    as_json: Json = False,
+) -> None:
+    """Code the face of a photograph into a bitstream."""
+    from semface.cli.chain import count_bits, read_input, read_portions, with_chain
+
+    given = read_input(photo)
+
+    async def work(chain: "Chain") -> bytes:
+        chosen = await chain.face(given, largest=_is_largest(face))
+        return (await chain.codec.encode(chosen.descriptors, quality, read_portions(portion)))[0]
+
+    frame = with_chain(work)
+    target = output or photo.with_suffix(SUFFIX)
+    target.write_bytes(frame)
+    show({"bitstream": str(target), "bits": count_bits(frame), "photograph_bytes": len(given.data)}, as_json)
+
+
+@app.command()
+def decode(
+    bitstream: Annotated[Path, typer.Argument(help="A bitstream file.", exists=True, dir_okay=False)],
+    as_json: Json = False,
+) -> None:
+    """Decode a bitstream into the numbers of the face."""
+    from semface.cli.chain import name_portion, read_input, with_chain
+    from semface.descriptors import GROUPS, PORTION_GROUPS
+
+    given = read_input(bitstream)
+
+    async def work(chain: "Chain") -> dict[str, Any]:
+        face = (await chain.codec.decode([given.data]))[0]
+        names = [name for portion in face.portions for name in PORTION_GROUPS[portion]]
+        return {
+            "quality": face.quality.name,
+            "portions": [name_portion(portion) for portion in face.portions],
+            "descriptors": {name: face.descriptors[GROUPS[name]].tolist() for name in names},
+            "models": [chain.model("codec")],
+        }
+
+    show(with_chain(work), as_json)
+
+
+@app.command()
+def render(
+    source: Input,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="PNG file (SOURCE.render.png).")] = None,
+    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the picture, in pixels.")] = 256,
+    face: Largest = "only",
+    as_json: Json = False,
+) -> None:
+    """Draw the face of a photograph or a bitstream as a receiver would."""
+    from PIL import Image
+
+    from semface.cli.chain import read_input, with_chain
+    from semface.morphable import render as draw
+
+    given = read_input(source)
+
+    async def work(chain: "Chain") -> Any:
+        return (await chain.decoded(given, largest=_is_largest(face))).descriptors
+
+    target = output or source.with_suffix(".render.png")
+    Image.fromarray(draw(with_chain(work), size)).save(target, "PNG")
+    show({"picture": str(target), "size": size}, as_json)
+
+
+@app.command()
+def expression(source: Input, face: Largest = "only", as_json: Json = False) -> None:
+    """Recognise the expression of a photograph (from its decoded numbers) or of a bitstream."""
+    from semface.cli.chain import read_input, with_chain
+
+    given = read_input(source)
+
+    async def work(chain: "Chain") -> dict[str, Any]:
+        frame = await chain.frame(given, largest=_is_largest(face))
+        told = await _tell(chain, frame)
+        models = [chain.model(name) for name in ("codec", "expression_recognition")]
+        return {"expression": told["expression"], "models": models}
+
+    show(with_chain(work), as_json)
+
+
+@app.command()
+def verify(
+    probe: Input,
+    reference: Input,
+    operating_point: Annotated[str, typer.Option(help="Which threshold: far_1e-2, far_1e-3 or accuracy.")] = "far_1e-2",
+    face: Largest = "only",
+    as_json: Json = False,
+) -> None:
+    """Tell whether two photographs or bitstreams show one person. There is no liveness detection."""
+    from semface.cli.chain import name_portion, read_input, with_chain
+    from semface.descriptors import Portion
+    from semface.errors import Reason, SemfaceError
+    from semface.understanding.core import OperatingPoint
+
+    if operating_point not in list(OperatingPoint):
+        raise SemfaceError(Reason.FIELD_INVALID, f"operating points are {', '.join(OperatingPoint)}")
+
+    given = [read_input(probe), read_input(reference)]
+
+    async def work(chain: "Chain") -> dict[str, Any]:
+        largest = _is_largest(face)
+        frames = [await chain.frame(source, largest=largest, portions=Portion.IDENTITY) for source in given]
+        faces = await chain.codec.decode(frames)
+        first, second = [
+            (await chain.understanding.embeddings(decoded.descriptors, decoded.portions))[0] for decoded in faces
+        ]
+        score = chain.understanding.compare(first, second)
+        decision = chain.understanding.decision(score, OperatingPoint(operating_point))
+        return {
+            "matched": bool(decision.matched),
+            "score": decision.score,
+            "threshold": decision.threshold,
+            "operating_point": operating_point,
+            "bits": [8 * len(frame) for frame in frames],
+            "portions": [[name_portion(portion) for portion in decoded.portions] for decoded in faces],
+            "models": [chain.model("codec"), chain.model("face_verification")],
+        }
+
+    show(with_chain(work), as_json)
+
+
+async def _tell(chain: "Chain", frame: bytes) -> dict[str, Any]:
+    """Return bits and expression of ``frame``, as a receiver knows them."""
+    from semface.cli.chain import count_bits
+    from semface.understanding.core import EXPRESSIONS
+
+    decoded = (await chain.codec.decode([frame]))[0]
+    confidences = (await chain.understanding.expressions(decoded.descriptors, decoded.portions))[0]
+    told = dict(zip(EXPRESSIONS, map(float, confidences), strict=True))
+    return {"bits": count_bits(frame), "expression": {"leading": max(told, key=told.__getitem__), "confidences": told}}
+
+
+def _is_largest(choice: str) -> bool:
+    from semface.errors import Reason, SemfaceError
+
+    if choice not in ("only", "largest"):
+        raise SemfaceError(Reason.FIELD_INVALID, "--face is 'only' or 'largest'")
+    return choice == "largest"

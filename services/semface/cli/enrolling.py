@@ -1,0 +1,72 @@
+"""Commands that speak to a running gateway: `enroll`, `identify`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from semface.cli.output import Json, show
+
+app = typer.Typer(rich_markup_mode=None)
+
+Source = Annotated[Path, typer.Argument(help="A photograph or a bitstream file.", exists=True, dir_okay=False)]
+Url = Annotated[str, typer.Option(envvar="SEMFACE_URL", help="Where the gateway is.")]
+Choice = Annotated[str, typer.Option("--face", help="Which face of several: 'only' refuses them, 'largest' takes one.")]
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT_SECONDS = 30.0
+MEDIA_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
+BITSTREAM_TYPE = "application/vnd.semface.bitstream"
+
+
+@app.command()
+def enroll(
+    subject: Annotated[str, typer.Argument(help="Id of the subject; it should say nothing of the person.")],
+    source: Source,
+    url: Url = DEFAULT_URL,
+    face: Choice = "only",
+    as_json: Json = False,
+) -> None:
+    """Enrol a face as a subject; only its embedding is kept."""
+    from urllib.parse import quote
+
+    show(_send("PUT", f"{url}/v1/subjects/{quote(subject, safe='')}", source, {"face": face}), as_json)
+
+
+@app.command()
+def identify(
+    source: Source,
+    url: Url = DEFAULT_URL,
+    top: Annotated[int, typer.Option(min=1, max=100, help="How many candidates at most.")] = 5,
+    operating_point: Annotated[str, typer.Option(help="Which threshold: far_1e-2, far_1e-3 or accuracy.")] = "far_1e-2",
+    face: Choice = "only",
+    as_json: Json = False,
+) -> None:
+    """Tell which enrolled subject a face is."""
+    asked = {"top": top, "operating_point": operating_point, "face": face}
+    show(_send("POST", f"{url}/v1/identify", source, asked), as_json)
+
+
+def _send(method: str, url: str, source: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    import httpx
+
+    from semface.errors import Reason, SemfaceError
+
+    body = source.read_bytes()
+    headers = {"Content-Type": _media_type(body)}
+    if key := os.environ.get("SEMFACE_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    try:
+        answer = httpx.request(method, url, params=asked, content=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        told: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise SemfaceError(Reason.BACKEND_AWAY, f"no gateway answers at {url}") from error
+    if answer.is_error:
+        reason = told.get("reason", "")
+        raise SemfaceError(Reason[reason] if reason in Reason.__members__ else Reason.INTERNAL, str(told.get("detail")))
+    return told
+
+
+def _media_type(body: bytes) -> str:
+    return next((kind for signature, kind in MEDIA_TYPES.items() if body.startswith(signature)), BITSTREAM_TYPE)
