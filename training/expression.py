@@ -2,8 +2,8 @@
 
     python -m training.expression --output model_repository
 
-Cross-entropy on the distribution of the FER+ votes over the eight classes, on uncoded and decoded descriptors mixed. The
-temperature is fitted on the selection part, decoded at the codec's default quality.
+Cross-entropy on the distribution of the FER+ votes over the eight classes, on uncoded and decoded descriptors mixed.
+The temperature is fitted on the selection part, decoded at the codec's default quality.
 """
 
 import argparse
@@ -92,6 +92,7 @@ def fitted_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 Figures = tuple[str, float, float, float]
+Recall = tuple[str, int, int, float]
 
 
 def figures(model: ExpressionRecognizer, received: ReceivedDescriptors, votes: Votes) -> list[Figures]:

@@ -28,7 +28,7 @@ NOISE = 0.1
 
 LOSSES = {
     "mse": "mean square error to the teacher's embedding",
-    "relation": "mean square error to the teacher's embedding and, ten times, to the teacher's cosines within the batch",
+    "relation": "mean square error to the teacher's embedding and, ten times, to its cosines within the batch",
 }
 RELATION_WEIGHT = 10.0
 PAIRS_PER_PERSON = 10
@@ -164,7 +164,7 @@ Figures = tuple[str, float, float, float, float]
 
 
 def figures(model: FaceEmbedder, faces: Faces, received: ReceivedDescriptors, pairs: Pairs) -> list[Figures]:
-    """Return accuracy, TAR at FAR 1e-2 and 1e-3, and cosine to the teacher for each way; the teacher's own are first."""
+    """Return accuracy, TAR at FAR 1e-2 and 1e-3, and cosine to the teacher for each way; the teacher's come first."""
 
     def row(name: str, embeddings: NDArray[np.float32]) -> Figures:
         scores = pair_scores(embeddings, pairs)

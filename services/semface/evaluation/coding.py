@@ -41,17 +41,13 @@ def portions_of(groups: str | None) -> Portion:
     return GROUP_CHOICES[groups]
 
 
-async def send(codec: Codec, descriptors: Descriptors, quality: str | None, portions: Portion) -> ReceivedFaces:
-    """Encode and decode each face (N, 257) at ``quality`` (name, number, ``none`` for no coding, None for the default).
-
-    Raises FIELD_INVALID for a quality that the codec does not have.
-    """
-    if quality == UNCODED:
+async def send(codec: Codec | None, descriptors: Descriptors, portions: Portion) -> ReceivedFaces:
+    """Encode and decode each face (N, 257) at the codec's default quality; without a codec they come as they are."""
+    if codec is None:
         return ReceivedFaces(descriptors, portions, None)
-    chosen = codec.quality(quality).index
     bits, faces = [], []
     for start in range(0, len(descriptors), CODING_BATCH):
-        frames = await codec.encode(descriptors[start : start + CODING_BATCH], chosen, portions)
+        frames = await codec.encode(descriptors[start : start + CODING_BATCH], portions=portions)
         bits += [8 * len(frame) for frame in frames]
         faces += [decoded.descriptors for decoded in await codec.decode(frames)]
     return ReceivedFaces(np.array(faces, np.float32).reshape(-1, descriptors.shape[1]), portions, np.array(bits))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import crop_face, face_square
+from semface.extraction.core import MODELS, Extractor
 from semface.extraction.detection import Detection, FaceDetector
 from semface.extraction.image import decode_image
 from semface.inference.engine import Engine
@@ -24,13 +25,6 @@ CROP_BATCH = 64
 
 DETECTIONS_AT_ONCE = 4
 """Pictures in which faces are sought at the same time, so that the networks never wait for the resampling."""
-
-EXTRACTION_MODELS = (
-    "face_detection_proposal",
-    "face_detection_refinement",
-    "face_detection_output",
-    "descriptor_extraction",
-)
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -133,7 +127,7 @@ async def describe_pictures(
 
     Pictures are decoded in a thread ahead of the networks; crops go through the extraction network 64 at a time.
     """
-    detector = FaceDetector(engine)
+    detector, extractor = FaceDetector(engine), Extractor(engine)
     free = asyncio.Semaphore(DETECTIONS_AT_ONCE)
     described = DescribedPictures(
         tuple(stems),
@@ -155,8 +149,7 @@ async def describe_pictures(
         progress(len(missing))
         crops = await asyncio.gather(*(crop(row, picture) for row, picture in readable.items()))
         if crops:
-            answer = await engine.infer("descriptor_extraction", {"crops": np.stack(crops)})
-            described.descriptors[list(readable)] = answer["descriptors"]
+            described.descriptors[list(readable)] = await extractor.describe(crops)
     return described
 
 
@@ -187,7 +180,7 @@ async def _face_crop(detector: FaceDetector, picture: Pixels) -> tuple[Pixels, b
 
 def cache_key(engine: Engine, archive: PictureArchive) -> str:
     """Return what descriptors hang on: the zip and the networks that describe, as one hash in hexadecimal."""
-    parts = [archive.digest(), *(str(engine.metadata(model).hash) for model in EXTRACTION_MODELS)]
+    parts = [archive.digest(), *(str(engine.metadata(model).hash) for model in MODELS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

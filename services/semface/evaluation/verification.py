@@ -140,7 +140,7 @@ async def evaluate_verification(
     fallback: int,
     skipped: int,
 ) -> VerificationResult:
-    """Judge ``pairs`` by the faces ``received`` of the pictures ``stems``; pairs with another picture count as wrong."""
+    """Judge ``pairs`` by the faces ``received`` of the pictures ``stems``; a pair with another picture is wrong."""
     scores = await verification_scores(understanding, received, stems, pairs)
     accuracy, own = pair_accuracy(scores, pairs, understanding.threshold(OperatingPoint.ACCURACY))
     both_kinds = bool(pairs.same.any() and (~pairs.same).any())

@@ -93,7 +93,7 @@ class Understanding:
         return outputs[output].astype(np.float32, copy=False)
 
     def check_embedding_model(self, name: str, version: str, digest: str, *, field: str | None = None) -> None:
-        """Raise MODEL_MISMATCH unless the named model makes our embeddings; ``digest`` begins its hexadecimal SHA-256."""
+        """Raise MODEL_MISMATCH unless the named model makes our embeddings; ``digest`` begins its SHA-256 (hex)."""
         ours = self.verification_model
         if (name, version) != (ours.name, ours.version) or not digest or not ours.hash.startswith(digest):
             raise SemfaceError(

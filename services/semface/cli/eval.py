@@ -1,0 +1,121 @@
+"""`semface eval`: accuracy against rate on the path that serves."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from semface.evaluation.coding import portions_of
+from semface.evaluation.expression import read_labels
+from semface.evaluation.pictures import PictureArchive
+from semface.evaluation.serving_path import RunOptions, ServingPath
+from semface.evaluation.verification import parse_folds, read_pairs
+from semface.inference import open_engine
+from semface.rpc.settings import ServerSettings
+from semface.understanding.core import EXPRESSIONS
+
+app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", rich_markup_mode=None)
+
+Result = TypeVar("Result")
+
+Images = Annotated[Path, typer.Option(help="Zip of pictures, in folders or flat.", metavar="ZIP")]
+Quality = Annotated[
+    str | None, typer.Option(help="Name or number of the codec's quality, or none to code nothing. [codec's default]")
+]
+Groups = Annotated[
+    str | None, typer.Option(help="Code and count these payloads only: identity or expression. [everything]")
+]
+Models = Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Keep the descriptors here, for further runs on the same pictures.", metavar="FILE")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def verification(
+    images: Images,
+    pairs: Annotated[Path, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")],
+    quality: Quality = None,
+    groups: Groups = None,
+    models: Models = None,
+    folds: Annotated[str | None, typer.Option(help="Only these folds, such as 1-4. [all]")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs.")] = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Face verification on pairs, after coding: accuracy over folds, and TAR at FAR 1e-2."""
+    archive = PictureArchive(images)
+    judged = read_pairs(pairs, None if folds is None else parse_folds(folds), limit)
+    options = RunOptions(quality, portions_of(groups), cache)
+    result = _run(
+        lambda path, progress: path.verification(archive, judged, options, progress), models, len(judged.stems)
+    )
+    note = "one fold only: the model's own threshold decided" if result.own_threshold else None
+    _print(result.as_json(), as_json, note)
+
+
+@app.command()
+def expression(
+    images: Images,
+    quality: Quality = None,
+    groups: Groups = None,
+    models: Models = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Expression recognition on pictures with votes.csv in their zip, after coding: accuracy and calibration."""
+    archive = PictureArchive(images)
+    options = RunOptions(quality, portions_of(groups), cache)
+    result = _run(
+        lambda path, progress: path.expression(archive, limit, options, progress),
+        models,
+        len(read_labels(archive, limit)),
+    )
+    _print(result.as_json(), as_json)
+    if not as_json:
+        table = Table("voted \\ answered", *EXPRESSIONS, title="pictures")
+        for name, counts in zip(EXPRESSIONS, result.confusion, strict=True):
+            table.add_row(name, *map(str, counts))
+        Console().print(table)
+
+
+def _run(
+    work: Callable[[ServingPath, Callable[[int], None]], Coroutine[Any, Any, Result]], models: Path | None, total: int
+) -> Result:
+    """Run ``work`` on the networks of ``models`` (None: the configured repository) under a bar on standard error."""
+    settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+
+    async def guarded() -> Result:
+        engine = open_engine(settings)
+        try:
+            task = bar.add_task("pictures", total=total)
+            return await work(
+                ServingPath(engine, settings.model_repository), lambda done: bar.update(task, advance=done)
+            )
+        finally:
+            await engine.close()
+
+    with bar:
+        return asyncio.run(guarded())
+
+
+def _print(figures: Mapping[str, float | int | None], as_json: bool, note: str | None = None) -> None:
+    if note:
+        Console(stderr=True).print(f"note: {note}")
+    if as_json:
+        print(json.dumps(figures))
+        return
+    table = Table(show_header=False)
+    for name, value in figures.items():
+        table.add_row(name, "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console().print(table)
