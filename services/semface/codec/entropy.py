@@ -49,6 +49,11 @@ class FrequencyTables:
         return len(self._frequencies)
 
     @property
+    def frequencies(self) -> NDArray[np.int64]:
+        """The tables (n, S)."""
+        return self._frequencies
+
+    @property
     def symbols(self) -> int:
         """How many different symbols each table has."""
         return self._frequencies.shape[1]

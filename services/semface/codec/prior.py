@@ -49,7 +49,9 @@ class PortionPrior:
 
     def quantise(self, latents: Latents) -> Symbols:
         """Return the symbols (N, n) of ``latents`` (N, 256): latent × gain, rounded, kept within the tables."""
-        integers = np.rint(latents[:, self.latents] * self.gains) - self.minimum
+        # Numbers near the end of float32 may overflow inside g_a or here; what comes of them is coded as an extreme or 0.
+        with np.errstate(over="ignore", invalid="ignore"):
+            integers = np.nan_to_num(np.rint(latents[:, self.latents] * self.gains)) - self.minimum
         return np.clip(integers, 0, self.tables.symbols - 1).astype(np.int32)
 
     def dequantise(self, symbols: Symbols) -> Latents:
@@ -87,7 +89,7 @@ class Prior:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls({name: arrays[name] for name in _ARRAYS})
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             message = f"the codec model's {path.name} is missing or not valid; train or fetch the codec model"
             raise SemfaceError(Reason.MODEL_UNKNOWN, message) from error
 

@@ -1,0 +1,187 @@
+"""The frame: small, self-describing, and refused when damaged."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semface.codec import bitstream
+from semface.codec.bitstream import MAX_FRAME_BYTES, PORTION_ORDER, drop, outline, pack, unpack
+from semface.descriptors import Portion
+from semface.errors import Reason, SemfaceError
+from tests.codec.plain_decoder import NAMES, read_frame
+
+HASH = bytes(range(0x10, 0x30))
+PAYLOADS = {
+    Portion.IDENTITY: bytes.fromhex("8d2f60a1b4c3d2e1f00f1e2d3c4b5a69788796a5"),
+    Portion.EXPRESSION: bytes.fromhex("0011223344556677ff"),
+    Portion.ILLUMINATION: bytes.fromhex("c0ffee"),
+}
+SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(PORTION_ORDER, size)]
+HEAD_BITS = 16
+
+payload_sets = st.dictionaries(st.sampled_from(PORTION_ORDER), st.binary(max_size=140), min_size=1)
+qualities = st.integers(0, 7)
+
+
+def flip(frame: bytes, pattern: int, position: int) -> bytes:
+    """Return ``frame`` with the bits of ``pattern`` flipped, its last one ``position`` bits before the end."""
+    return (int.from_bytes(frame) ^ pattern << position).to_bytes(len(frame))
+
+
+def refusal(frame: bytes) -> Reason:
+    """Return why ``frame`` is refused; fail if it is not."""
+    with pytest.raises(SemfaceError) as refused:
+        unpack(frame, HASH)
+    return refused.value.reason
+
+
+@given(qualities, payload_sets)
+@settings(max_examples=200, deadline=None)
+def test_what_is_packed_comes_back(quality: int, payloads: dict[Portion, bytes]) -> None:
+    assert unpack(pack(quality, payloads, HASH), HASH) == (quality, payloads)
+
+
+@given(qualities, payload_sets)
+@settings(max_examples=100, deadline=None)
+def test_a_decoder_written_from_the_document_reads_the_same(quality: int, payloads: dict[Portion, bytes]) -> None:
+    named = {NAMES[portion.value]: payload for portion, payload in payloads.items()}
+    assert read_frame(pack(quality, payloads, HASH), HASH) == (quality, named)
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_the_overhead_is_what_the_design_allows(subset: tuple[Portion, ...]) -> None:
+    payloads = {portion: PAYLOADS[portion] for portion in subset}
+    frame = pack(3, payloads, HASH)
+    checks = 8 * len(subset)
+    overhead = 8 * (len(frame) - sum(map(len, payloads.values())))
+    assert overhead - checks == 16 + 8 * (len(subset) - 1) <= 24 + 8 * (len(subset) - 1)
+    if len(subset) == 1:
+        assert overhead == 24
+
+
+@given(qualities, payload_sets, st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_flipped_bit_is_refused(quality: int, payloads: dict[Portion, bytes], data: st.DataObject) -> None:
+    frame = pack(quality, payloads, HASH)
+    position = data.draw(st.integers(0, 8 * len(frame) - 1))
+    assert refusal(flip(frame, 1, position)) in (Reason.BITSTREAM_CORRUPT, Reason.BITSTREAM_VERSION)
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_every_flipped_bit_of_a_frame_is_refused(subset: tuple[Portion, ...]) -> None:
+    frame = pack(5, {portion: PAYLOADS[portion] for portion in subset}, HASH)
+    for position in range(8 * len(frame)):
+        refusal(flip(frame, 1, position))
+
+
+@given(qualities, payload_sets, st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_burst_up_to_eight_bits_in_the_payloads_is_refused(
+    quality: int, payloads: dict[Portion, bytes], data: st.DataObject
+) -> None:
+    frame = pack(quality, payloads, HASH)
+    body_bits = 8 * (len(frame) - 2 - (len(payloads) - 1))
+    width = data.draw(st.integers(1, 8))
+    burst = 1 | (data.draw(st.integers(0, 127)) << 1 & (1 << width) - 1) | 1 << width - 1
+    position = data.draw(st.integers(0, body_bits - width))
+    assert refusal(flip(frame, burst, position)) is Reason.BITSTREAM_CORRUPT
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_a_burst_up_to_three_bits_in_head_and_lengths_is_refused(subset: tuple[Portion, ...]) -> None:
+    frame = pack(2, {portion: PAYLOADS[portion] for portion in subset}, HASH)
+    for burst in (0b1, 0b11, 0b101, 0b111):
+        for place in range(HEAD_BITS + 8 * (len(subset) - 1)):
+            refusal(flip(frame, burst, 8 * len(frame) - place - burst.bit_length()))
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_every_truncation_and_any_byte_more_is_refused(subset: tuple[Portion, ...]) -> None:
+    frame = pack(1, {portion: PAYLOADS[portion] for portion in subset}, HASH)
+    for length in range(len(frame)):
+        assert refusal(frame[:length]) is Reason.BITSTREAM_CORRUPT
+    # The length of the last payload is not written, so one byte of 256 passes here; the entropy coder refuses it.
+    accepted = []
+    for byte in range(256):
+        try:
+            unpack(frame + bytes((byte,)), HASH)
+            accepted.append(byte)
+        except SemfaceError as error:
+            assert error.reason is Reason.BITSTREAM_CORRUPT
+    assert len(accepted) == 1
+
+
+def test_an_empty_frame_is_refused() -> None:
+    assert refusal(b"") is Reason.BITSTREAM_CORRUPT
+
+
+def test_ten_megabytes_are_refused_by_size() -> None:
+    assert refusal(bytes(10_000_000)) is Reason.BITSTREAM_TOO_LARGE
+    assert refusal(bytes(MAX_FRAME_BYTES + 1)) is Reason.BITSTREAM_TOO_LARGE
+
+
+@pytest.mark.parametrize(("version", "kind"), [(1, 0), (2, 0), (3, 0), (0, 1)])
+def test_a_later_version_and_an_unknown_type_are_refused_by_name(
+    version: int, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr(bitstream, "FORMAT_VERSION", version)
+        later.setattr(bitstream, "KEY_FRAME", kind)
+        frame = pack(1, PAYLOADS, HASH)
+    assert refusal(frame) is Reason.BITSTREAM_VERSION
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_are_read_or_refused_by_name(frame: bytes) -> None:
+    try:
+        quality, payloads = unpack(frame, HASH)
+    except SemfaceError as error:
+        assert error.reason in (Reason.BITSTREAM_CORRUPT, Reason.BITSTREAM_VERSION)
+    else:
+        assert pack(quality, payloads, HASH) == frame
+
+
+def test_a_frame_of_another_codec_model_is_refused() -> None:
+    frame = pack(0, PAYLOADS, HASH)
+    with pytest.raises(SemfaceError) as refused:
+        unpack(frame, bytes(32))
+    assert refused.value.reason is Reason.BITSTREAM_CORRUPT
+
+
+@given(qualities, payload_sets, st.integers(1, 6))
+@settings(max_examples=200, deadline=None)
+def test_a_relay_drops_portions_without_the_model(
+    quality: int, payloads: dict[Portion, bytes], dropped_bits: int
+) -> None:
+    frame, dropped = pack(quality, payloads, HASH), Portion(dropped_bits)
+    left = {portion: payload for portion, payload in payloads.items() if portion not in dropped}
+    if left:
+        assert drop(frame, dropped) == pack(quality, left, HASH)
+    else:
+        with pytest.raises(SemfaceError) as refused:
+            drop(frame, dropped)
+        assert refused.value.reason is Reason.GROUP_ABSENT
+
+
+def test_a_relay_reads_the_outline_and_refuses_a_damaged_head() -> None:
+    frame = pack(6, PAYLOADS, HASH)
+    found = outline(frame)
+    assert found.quality == 6
+    assert found.portions == Portion.ALL
+    assert dict(found.sizes) == {portion: len(payload) for portion, payload in PAYLOADS.items()}
+    for place in range(HEAD_BITS + 16):
+        with pytest.raises(SemfaceError):
+            outline(flip(frame, 1, 8 * len(frame) - 1 - place))
+
+
+@pytest.mark.parametrize(
+    ("quality", "payloads"),
+    [(8, PAYLOADS), (-1, PAYLOADS), (0, {}), (0, PAYLOADS | {Portion.EXPRESSION: bytes(256)})],
+    ids=["quality of four bits", "negative quality", "no payload", "payload too long for its length"],
+)
+def test_what_does_not_fit_its_field_is_not_packed(quality: int, payloads: dict[Portion, bytes]) -> None:
+    with pytest.raises(ValueError, match="payload"):
+        pack(quality, payloads, HASH)
