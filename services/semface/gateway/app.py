@@ -48,10 +48,11 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     problems.install(app)
     guarded = [Depends(KeyGuard(settings.api_keys))]
     for router in (photographs.router, faces.router, subjects.router, system.models_router):
-        app.include_router(router, prefix="/v1", dependencies=guarded)
+        app.include_router(router, dependencies=guarded)
     app.include_router(system.router)
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(system.DOCUMENTATION_ASSETS, StaticFiles(directory=assets), name="documentation")
+    app.add_middleware(problems.DefectGuard)
     app.add_middleware(
         BodyLimit, max_image_bytes=settings.max_image_bytes, max_message_bytes=settings.http_max_message_bytes
     )

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semface.errors import Reason, SemfaceError
 from semface.rpc.telemetry import describe_exception
@@ -62,11 +63,10 @@ def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Make ``app`` answer every error, the framework's own too, as problem details."""
+    """Make ``app`` answer every known error, the framework's own too, as problem details."""
     app.add_exception_handler(SemfaceError, _answer_known)
     app.add_exception_handler(HTTPException, _answer_framework)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(Exception, _answer_defect)
 
 
 async def _answer_known(_: Request, error: Exception) -> JSONResponse:
@@ -94,7 +94,26 @@ async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
     return problem(SemfaceError(Reason.FIELD_INVALID, f"{where}: {first['msg']}", field=where))
 
 
-async def _answer_defect(request: Request, error: Exception) -> JSONResponse:
-    instance = uuid.uuid4().urn
-    _log.error("defect", instance=instance, **describe_exception(error))
-    return problem(SemfaceError(Reason.INTERNAL, "a defect of ours; please report it with its instance"), instance)
+class DefectGuard:
+    """ASGI middleware: a defect is logged without its message, which may quote the caller, and told as INTERNAL."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except Exception as error:
+            instance = uuid.uuid4().urn
+            _log.error("defect", instance=instance, **describe_exception(error))
+            if scope["type"] != "http" or started:
+                raise
+            told = SemfaceError(Reason.INTERNAL, "a defect of ours; please report it with its instance")
+            await problem(told, instance)(scope, receive, send)

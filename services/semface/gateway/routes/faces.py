@@ -21,7 +21,7 @@ from semface.gateway.pipeline import Coded, FaceChoice
 from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
 from semface.morphable import render as render_face
 
-router = APIRouter(tags=["faces"])
+router = APIRouter(prefix="/v1", tags=["faces"])
 
 PNG_TYPE = "image/png"
 

@@ -27,7 +27,7 @@ from semface.gateway.pipeline import Coded, FaceChoice, choose
 from semface.gateway.routes.subjects import identify_face
 from semface.gateway.sources import BITSTREAM_TYPE, Photograph, describe_body, read_source
 
-router = APIRouter(tags=["photographs"])
+router = APIRouter(prefix="/v1", tags=["photographs"])
 
 TASK_PORTIONS = {"expression": Portion.EXPRESSION, "embedding": Portion.IDENTITY}
 WHO_TOP = 5

@@ -23,7 +23,7 @@ from semface.gateway.provenance import describe_model
 from semface.gateway.sources import Bitstream, Photograph, describe_body, read_source
 from semface.gateway.store import Template
 
-router = APIRouter(tags=["subjects"])
+router = APIRouter(prefix="/v1", tags=["subjects"])
 
 SubjectId = Annotated[
     str,

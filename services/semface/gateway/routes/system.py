@@ -28,7 +28,7 @@ CANARY_SIZE = 256
 READINESS_SECONDS = 2.0
 
 router = APIRouter(tags=["system"])
-models_router = APIRouter(tags=["system"])
+models_router = APIRouter(prefix="/v1", tags=["system"])
 
 
 @models_router.get("/models")

@@ -1,0 +1,87 @@
+import base64
+import math
+
+import httpx
+import pytest
+
+from tests.running import jpeg, two_faces
+
+JPEG = {"Content-Type": "image/jpeg"}
+BITSTREAM = {"Content-Type": "application/vnd.semface.bitstream"}
+
+
+def test_a_photograph_is_analyzed_into_faces_bits_and_expression(client: httpx.Client, portrait: bytes) -> None:
+    answer = client.post("/v1/analyze", content=portrait, headers=JPEG).raise_for_status().json()
+    assert (answer["width"], answer["height"], answer["bytes"]) == (512, 512, len(portrait))
+    (face,) = answer["faces"]
+    assert 100 < face["box"]["x0"] < face["box"]["x1"] < 320
+    assert face["confidence"] > 0.9
+    bits = face["bits"]
+    assert bits["total"] == 8 * len(base64.b64decode(face["bitstream"]))
+    assert bits["total"] == sum(bits[part] for part in ("header", "identity", "expression", "illumination"))
+    confidences = face["expression"]["confidences"]
+    assert math.isclose(sum(confidences.values()), 1, abs_tol=1e-4)
+    assert face["expression"]["leading"] == max(confidences, key=confidences.__getitem__)
+    assert face["who"] is None
+
+
+def test_an_answer_names_its_models_and_the_time_of_each_stage(client: httpx.Client, portrait: bytes) -> None:
+    answer = client.post("/v1/analyze", content=portrait, headers=JPEG).raise_for_status().json()
+    names = [model["name"] for model in answer["models"]]
+    assert names[3:] == ["descriptor_extraction", "codec", "expression_recognition"]
+    assert all(len(model["hash"]) == 16 and model["version"] == "1" for model in answer["models"])
+    times = answer["milliseconds"]
+    assert set(times) == {"extract", "encode", "understand", "total"}
+    assert 0 < sum(times.values()) - times["total"] <= times["total"]
+
+
+def test_a_multipart_photograph_gives_the_same_bitstream_as_a_raw_one(
+    client: httpx.Client, portrait: bytes, frame: bytes
+) -> None:
+    answer = client.post("/v1/encode", files={"photograph": ("me.jpg", portrait, "image/jpeg")}).raise_for_status()
+    assert answer.content == frame
+    assert answer.headers["content-type"] == "application/vnd.semface.bitstream"
+    assert "codec/1" in answer.headers["semface-models"]
+    assert "extract;dur=" in answer.headers["server-timing"]
+
+
+def test_the_expression_comes_from_the_decoded_numbers(client: httpx.Client, portrait: bytes, frame: bytes) -> None:
+    analyzed = client.post("/v1/analyze", content=portrait, headers=JPEG).raise_for_status().json()
+    received = client.post("/v1/expression", content=frame, headers=BITSTREAM).raise_for_status().json()
+    assert received["faces"][0] == analyzed["faces"][0]["expression"]
+
+
+def test_a_finer_quality_takes_more_bits(client: httpx.Client, portrait: bytes) -> None:
+    sizes = [
+        len(client.post("/v1/encode", params={"quality": q}, content=portrait, headers=JPEG).raise_for_status().content)
+        for q in ("0", "medium", "high")
+    ]
+    assert sizes == sorted(set(sizes))
+
+
+def test_an_unknown_quality_is_refused(client: httpx.Client, portrait: bytes) -> None:
+    answer = client.post("/v1/encode", params={"quality": "perfect"}, content=portrait, headers=JPEG)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "FIELD_INVALID")
+
+
+def test_a_portion_travels_alone(client: httpx.Client, portrait: bytes) -> None:
+    answer = client.post("/v1/analyze", params={"portion": "identity"}, content=portrait, headers=JPEG)
+    (face,) = answer.raise_for_status().json()["faces"]
+    assert face["expression"] is None
+    assert face["bits"]["expression"] == face["bits"]["illumination"] == 0
+    assert face["bits"]["identity"] > 100
+
+
+def test_several_faces_are_analyzed_the_largest_first(client: httpx.Client) -> None:
+    answer = client.post("/v1/analyze", content=jpeg(two_faces()), headers=JPEG).raise_for_status().json()
+    sides = [face["square"]["side"] for face in answer["faces"]]
+    assert len(sides) == 2
+    assert sides == sorted(sides, reverse=True)
+
+
+@pytest.mark.parametrize("route", ["/v1/encode", "/v1/identify", "/v1/render"])
+def test_several_faces_are_refused_where_one_is_needed(client: httpx.Client, route: str) -> None:
+    both = jpeg(two_faces())
+    refused = client.post(route, content=both, headers=JPEG)
+    assert (refused.status_code, refused.json()["reason"]) == (422, "SEVERAL_FACES")
+    assert client.post(route, params={"face": "largest"}, content=both, headers=JPEG).is_success
