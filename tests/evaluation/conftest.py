@@ -32,7 +32,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 @pytest.fixture(scope="session")
 def pictures(astronaut: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zip: the face twice, once in a folder, and mirrored, a grey field without a face, a JPEG that ends too early."""
+    """A zip: the face twice and mirrored, in and out of folders; a field without a face; a JPEG that ends too early."""
     path = tmp_path_factory.mktemp("evaluation") / "pictures.zip"
     face = astronaut.crop(FACE)
     with zipfile.ZipFile(path, "w") as archive:
