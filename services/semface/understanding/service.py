@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.codec.core import Codec
+from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
@@ -25,9 +25,6 @@ from semface.understanding.core import (
 )
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
-
-CODEC_NAME: Final = "codec"
-CODEC_VERSION: Final = "1"
 
 OPERATING_POINTS: Final[Mapping[int, OperatingPoint]] = MappingProxyType(
     {
