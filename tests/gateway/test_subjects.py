@@ -2,9 +2,8 @@ import uuid
 from collections.abc import Iterator
 
 import httpx
-import numpy as np
 import pytest
-from PIL import Image
+from PIL import ImageOps
 
 from tests.running import astronaut, changed_copy, jpeg
 
@@ -23,10 +22,8 @@ def subject(client: httpx.Client, portrait: bytes) -> Iterator[str]:
 
 
 def stranger() -> bytes:
-    """Return a photograph of a face that the tiny networks tell apart: the portrait with its colours turned."""
-    turned = 255 - np.asarray(astronaut()).astype(np.int32)[..., ::-1]
-    blended = 0.45 * turned + 0.55 * np.asarray(astronaut())
-    return jpeg(Image.fromarray(blended.clip(0, 255).astype(np.uint8)))
+    """Return a face that the tiny networks, which see colours in places, tell apart: the portrait mirrored."""
+    return jpeg(ImageOps.mirror(astronaut()))
 
 
 def test_a_face_verifies_against_a_changed_copy_of_itself(client: httpx.Client, subject: str, portrait: bytes) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from semface.client import CallError
 from semface.errors import Reason, SemfaceError
 from semface.rpc.telemetry import describe_exception
 
@@ -25,6 +26,12 @@ _FRAMEWORK_REASONS = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Reason.MEDIA_TYPE_UNSUPPORTED,
     HTTPStatus.UNPROCESSABLE_ENTITY: Reason.FIELD_INVALID,
 }
+
+_HIDDEN_DETAILS = {
+    Reason.BACKEND_AWAY: "a service behind the gateway cannot be reached; try again",
+    Reason.INTERNAL: "a defect of a service behind the gateway; please report it",
+}
+"""What is told in place of a transport's own words, which name addresses inside."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,11 +52,12 @@ def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
     """Return the answer that tells ``error``."""
     reason = error.reason
     status = reason.answer.http_status
+    hidden = isinstance(error, CallError) and reason in _HIDDEN_DETAILS
     body = Problem(
         type=f"urn:semface:error:{reason.name}",
         title=reason.name.replace("_", " ").capitalize(),
         status=status,
-        detail=error.message,
+        detail=_HIDDEN_DETAILS[reason] if hidden else error.message,
         reason=reason.name,
         field=error.field,
         instance=instance,

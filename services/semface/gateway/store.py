@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -16,6 +16,7 @@ from semface.errors import Reason, SemfaceError
 
 DEFAULT_TENANT = "default"
 BATCH = 1000
+MAX_CONNECTIONS = 32
 _FIELDS = ("embedding", "model", "version", "hash", "enrolled_at")
 
 
@@ -34,13 +35,17 @@ class TemplateStore:
     """Keeps templates by subject id. Raises ``SemfaceError`` BACKEND_AWAY or STORE_FULL when the server cannot."""
 
     def __init__(self, url: str, timeout_seconds: float, tenant: str = DEFAULT_TENANT) -> None:
-        # One retry without waiting heals a connection that the server closed while idle.
-        self._redis = Redis.from_url(
+        # A burst waits for a connection, where the plain pool would refuse it. One retry without waiting heals a
+        # connection that the server closed while idle.
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
             retry=Retry(NoBackoff(), 1),
         )
+        self._redis = Redis.from_pool(pool)
         # The braces keep a tenant's keys in one slot of a cluster, so that the transactions below hold there too.
         self._prefix = f"semface:{{{tenant}}}:"
         self._index = f"{self._prefix}subjects"
