@@ -17,5 +17,5 @@ class ExtractionSettings(ServerSettings):
     )
     maximum_faces: int = Field(64, ge=1, description="Of a crowd, how many of the largest faces are described.")
     minimum_quality: float = Field(
-        0.05, ge=0, le=1, description="Faces of less quality are left out; when none is left, LOW_QUALITY is answered."
+        0.08, ge=0, le=1, description="Faces of less quality are left out; when none is left, LOW_QUALITY is answered."
     )

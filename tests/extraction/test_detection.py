@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from semface.extraction.detection import DetectorOptions, FaceDetector, non_maximum_suppression
+from semface.inference.embedded import EmbeddedEngine
+from tests.extraction.conftest import Pixels
+
+# Read off the photograph by eye, in its pixels.
+EYES_NOSE_MOUTH = np.array([[203, 101], [246, 103], [225, 128], [203, 139], [245, 141]])
+
+
+async def test_the_face_of_the_photograph_is_found_once_with_its_landmarks(
+    engine: EmbeddedEngine, photograph: Pixels
+) -> None:
+    (face,) = await FaceDetector(engine).detect(photograph)
+    assert face.confidence > 0.99
+    assert np.abs(face.landmarks - EYES_NOSE_MOUTH).max() < 4
+    x0, y0, x1, y1 = face.box
+    assert ((face.landmarks > [x0, y0]) & (face.landmarks < [x1, y1])).all()
+    assert 70 < x1 - x0 < 110
+    assert 90 < y1 - y0 < 130
+
+
+async def test_a_picture_without_a_face_gives_none(engine: EmbeddedEngine, without_face: Pixels) -> None:
+    assert await FaceDetector(engine).detect(without_face) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (12, 12), (100, 4000)])
+async def test_a_blank_picture_of_any_shape_gives_none(engine: EmbeddedEngine, shape: tuple[int, int]) -> None:
+    assert await FaceDetector(engine).detect(np.full((*shape, 3), 90, np.uint8)) == []
+
+
+@pytest.mark.parametrize("side", [48, 128, 256, 1024])
+async def test_the_box_keeps_its_place_whatever_the_size_of_the_picture(
+    engine: EmbeddedEngine, photograph: Pixels, side: int
+) -> None:
+    around = np.array([160, 50, 288, 178])  # the face fills this part as faces fill small pictures
+    part = Image.fromarray(photograph).crop(tuple(around)) if side == 48 else Image.fromarray(photograph)
+    scale = side / part.width
+    (face,) = await FaceDetector(engine).detect(np.asarray(part.resize((side, side), Image.Resampling.LANCZOS)))
+    offset = around[:2] if side == 48 else 0
+    assert np.abs(face.landmarks / scale + offset - EYES_NOSE_MOUTH).max() < 6
+
+
+async def test_a_face_cut_by_the_edge_is_found_and_its_box_reaches_outside(
+    engine: EmbeddedEngine, photograph: Pixels
+) -> None:
+    (face,) = await FaceDetector(engine).detect(np.ascontiguousarray(photograph[80:240, 140:320]))
+    assert face.box[1] < 0
+    assert np.abs(face.landmarks + np.array([140, 80]) - EYES_NOSE_MOUTH).max() < 8
+
+
+async def test_several_faces_are_all_found_the_most_certain_first(engine: EmbeddedEngine, photograph: Pixels) -> None:
+    face = photograph[30:230, 130:330]
+    small = np.asarray(Image.fromarray(face).resize((90, 90), Image.Resampling.LANCZOS))
+    picture = np.full((260, 420, 3), 120, np.uint8)
+    picture[20:220, 20:220] = face
+    picture[60:150, 280:370] = small
+    found = await FaceDetector(engine).detect(picture)
+    assert sorted(round(float(f.box[0]) > 250) for f in found) == [0, 1]
+    assert [f.confidence for f in found] == sorted((f.confidence for f in found), reverse=True)
+
+
+async def test_faces_below_the_smallest_sought_are_left_out(engine: EmbeddedEngine, photograph: Pixels) -> None:
+    assert await FaceDetector(engine, DetectorOptions(minimum_face=300)).detect(photograph) == []
+
+
+def test_suppression_keeps_the_best_of_what_overlaps() -> None:
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [2, 2, 6, 6]], np.float32)
+    scores = np.array([0.8, 0.9, 0.5, 0.7], np.float32)
+    assert non_maximum_suppression(boxes, scores, 0.5).tolist() == [1, 3, 2]
+    assert non_maximum_suppression(boxes, scores, 0.5, of_smaller=True).tolist() == [1, 2]
+    assert non_maximum_suppression(boxes[:0], scores[:0], 0.5).tolist() == []
