@@ -27,7 +27,7 @@ FRAME_BITS = 67
 """What a whole frame of three payloads has beside its ideal payload bits: heads, checks, lengths, half-filled bytes."""
 
 PAPER_LAMBDA = 0.001
-STEERING = 0.02
+STEERING = 0.005
 """How fast λ follows a quality whose bits are off their target, in log λ for each step and log ratio."""
 
 SMOOTHING = 0.02

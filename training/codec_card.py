@@ -100,8 +100,8 @@ of each quality: gains, integer frequency tables, their least symbols (`docs/bit
 """
 
 _SHARED = """The network is the paper's auto-encoder (section II.C): fully connected layers, ReLU, GDN, ResNet
-shortcuts, 256 latents; block-diagonal by portion, so that each portion's payload stands alone. Weights are kept as 16-bit floats
-behind a cast.
+shortcuts, 256 latents; block-diagonal by portion, so that each portion's payload stands alone. Weights are kept as
+16-bit floats behind a cast.
 
 ## Training
 

@@ -30,11 +30,19 @@ def flip(frame: bytes, pattern: int, position: int) -> bytes:
     return (int.from_bytes(frame) ^ pattern << position).to_bytes(len(frame))
 
 
+def answer(frame: bytes) -> Reason | tuple[int, dict[Portion, bytes]]:
+    """Return what ``frame`` holds, or why it is refused."""
+    try:
+        return unpack(frame, HASH)
+    except SemfaceError as error:
+        return error.reason
+
+
 def refusal(frame: bytes) -> Reason:
     """Return why ``frame`` is refused; fail if it is not."""
-    with pytest.raises(SemfaceError) as refused:
-        unpack(frame, HASH)
-    return refused.value.reason
+    reason = answer(frame)
+    assert isinstance(reason, Reason)
+    return reason
 
 
 @given(qualities, payload_sets)
@@ -103,14 +111,8 @@ def test_every_truncation_and_any_byte_more_is_refused(subset: tuple[Portion, ..
     for length in range(len(frame)):
         assert refusal(frame[:length]) is Reason.BITSTREAM_CORRUPT
     # The length of the last payload is not written, so one byte of 256 passes here; the entropy coder refuses it.
-    accepted = []
-    for byte in range(256):
-        try:
-            unpack(frame + bytes((byte,)), HASH)
-            accepted.append(byte)
-        except SemfaceError as error:
-            assert error.reason is Reason.BITSTREAM_CORRUPT
-    assert len(accepted) == 1
+    answers = [answer(frame + bytes((byte,))) for byte in range(256)]
+    assert answers.count(Reason.BITSTREAM_CORRUPT) == 255
 
 
 def test_an_empty_frame_is_refused() -> None:
@@ -136,12 +138,11 @@ def test_a_later_version_and_an_unknown_type_are_refused_by_name(
 @given(st.binary(max_size=200))
 @settings(max_examples=500, deadline=None)
 def test_any_bytes_are_read_or_refused_by_name(frame: bytes) -> None:
-    try:
-        quality, payloads = unpack(frame, HASH)
-    except SemfaceError as error:
-        assert error.reason in (Reason.BITSTREAM_CORRUPT, Reason.BITSTREAM_VERSION)
+    read = answer(frame)
+    if isinstance(read, Reason):
+        assert read in (Reason.BITSTREAM_CORRUPT, Reason.BITSTREAM_VERSION)
     else:
-        assert pack(quality, payloads, HASH) == frame
+        assert pack(*read, HASH) == frame
 
 
 def test_a_frame_of_another_codec_model_is_refused() -> None:

@@ -49,7 +49,7 @@ class PortionPrior:
 
     def quantise(self, latents: Latents) -> Symbols:
         """Return the symbols (N, n) of ``latents`` (N, 256): latent × gain, rounded, kept within the tables."""
-        # Numbers near the end of float32 may overflow inside g_a or here; what comes of them is coded as an extreme or 0.
+        # Numbers near the end of float32 may overflow in g_a or here; they are coded as an extreme or as 0.
         with np.errstate(over="ignore", invalid="ignore"):
             integers = np.nan_to_num(np.rint(latents[:, self.latents] * self.gains)) - self.minimum
         return np.clip(integers, 0, self.tables.symbols - 1).astype(np.int32)
