@@ -50,10 +50,14 @@ async def test_a_service_serves_only_while_its_canary_passes() -> None:
 
 
 async def test_a_canary_that_hangs_has_failed() -> None:
-    async with running(asyncio.Event().wait, canary_timeout_seconds=0.05) as service:
-        await until(service, "semface.v1.CodecService", SERVING)
-        await asyncio.sleep(0.15)
-        assert await status(service, EXPRESSION) == NOT_SERVING
+    seconds = iter([0.0])
+
+    async def canary() -> None:
+        await asyncio.sleep(next(seconds, 60.0))
+
+    async with running(canary, canary_timeout_seconds=0.05, canary_interval_seconds=0.02) as service:
+        await until(service, EXPRESSION, SERVING)
+        await until(service, EXPRESSION, NOT_SERVING)
 
 
 async def test_an_unknown_service_is_not_found(service: Running) -> None:

@@ -64,7 +64,7 @@ async def test_a_passed_deadline_is_told_and_the_work_is_cancelled(service: Runn
 
 async def test_without_a_deadline_the_servers_cap_ends_the_call_and_frees_its_place() -> None:
     async with running(call_seconds=0.1, max_in_flight=1) as service:
-        refused = await refusal(service.ask("wait", seconds=None))
+        refused = await asyncio.wait_for(refusal(service.ask("wait", seconds=None)), 5)
         assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert refused.reason == "DEADLINE_EXCEEDED"
         assert service.obedient.cancelled == 1

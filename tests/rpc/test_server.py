@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import urllib.request
 
@@ -67,11 +66,9 @@ async def test_a_stop_does_not_wait_longer_than_its_grace() -> None:
 
 
 async def test_a_taken_port_is_an_error_that_says_so() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    async with running() as service:
         with pytest.raises(SemfaceError, match=r"cannot listen on 127\.0\.0\.1") as caught:
-            await Server([], server_settings(port=taken.getsockname()[1])).start()
+            await Server([], server_settings(port=service.server.port)).start()
     assert caught.value.reason is Reason.FIELD_INVALID
 
 
