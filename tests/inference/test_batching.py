@@ -1,7 +1,8 @@
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -48,20 +49,47 @@ async def test_requests_that_wait_together_run_together_and_each_gets_its_own_ro
     answers = await submit_all(network, requests)
     for sent, answer in zip(requests, answers, strict=True):
         np.testing.assert_array_equal(answer["y"], 2 * sent["x"])
-    assert network.runs == [1, 4, 4]
+    assert network.runs == [4, 4, 1]
 
 
-async def test_a_lone_request_waits_for_company_no_longer_than_the_delay() -> None:
-    started = asyncio.get_running_loop().time()
-    await submit_all(Doubling(), [request(1)], delay=0.05)
-    assert 0.045 <= asyncio.get_running_loop().time() - started < 2
-
-
-async def test_a_full_batch_does_not_wait_for_the_delay() -> None:
-    network = Doubling()
+async def test_a_request_to_an_idle_network_starts_at_once_whatever_the_delay() -> None:
     async with asyncio.timeout(5):
-        await submit_all(network, [request(index) for index in range(4)], delay=60)
-    assert network.runs == [4]
+        for value in (1, 2):
+            await submit_all(Doubling(), [request(value)], delay=60)
+
+
+@asynccontextmanager
+async def half_busy(network: Doubling, delay: float) -> AsyncIterator[Batcher]:
+    """A batcher with two slots, of which one runs as long as the gate is shut."""
+    network.gate.clear()
+    with ThreadPoolExecutor(2) as executor:
+        batcher = Batcher(network, executor, 4, delay, 2)
+        first = asyncio.create_task(batcher.submit(request(0)))
+        await asyncio.sleep(0.01)
+        yield batcher
+        network.gate.set()
+        await first
+
+
+async def test_beside_a_running_batch_a_request_waits_for_company_but_no_longer_than_the_delay() -> None:
+    network = Doubling()
+    async with half_busy(network, delay=0.4) as batcher:
+        started = asyncio.get_running_loop().time()
+        early = asyncio.create_task(batcher.submit(request(1)))
+        await asyncio.sleep(0.05)
+        late = asyncio.create_task(batcher.submit(request(2)))
+        asyncio.get_running_loop().call_later(0.6, network.gate.set)
+        await asyncio.gather(early, late)
+        assert 0.39 <= asyncio.get_running_loop().time() - started < 3
+    assert sorted(network.runs) == [1, 2]
+
+
+async def test_beside_a_running_batch_a_full_one_does_not_wait_for_the_delay() -> None:
+    network = Doubling()
+    async with half_busy(network, delay=60) as batcher, asyncio.timeout(5):
+        asyncio.get_running_loop().call_later(0.02, network.gate.set)
+        await asyncio.gather(*(batcher.submit(request(index)) for index in range(4)))
+    assert sorted(network.runs) == [1, 4]
 
 
 async def test_requests_of_other_sizes_are_never_laid_end_to_end() -> None:
@@ -84,7 +112,9 @@ async def test_a_cancelled_request_is_dropped_before_it_runs_and_the_others_are_
     network.gate.clear()
     with ThreadPoolExecutor(1) as executor:
         batcher = Batcher(network, executor, 4, 0.0, 1)
-        running, cancelled, waiting = (asyncio.create_task(batcher.submit(request(value))) for value in (1, 2, 3))
+        running = asyncio.create_task(batcher.submit(request(1)))
+        await asyncio.sleep(0.01)
+        cancelled, waiting = (asyncio.create_task(batcher.submit(request(value))) for value in (2, 3))
         await asyncio.sleep(0.01)
         cancelled.cancel()
         network.gate.set()
@@ -99,7 +129,7 @@ async def test_a_request_cancelled_while_it_runs_leaves_the_rest_of_its_batch_al
     network = Doubling()
     network.gate.clear()
     with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(network, executor, 2, 60.0, 1)
+        batcher = Batcher(network, executor, 2, 0.0, 1)
         kept, cancelled = (asyncio.create_task(batcher.submit(request(value))) for value in (1, 2))
         await asyncio.sleep(0.01)
         cancelled.cancel()

@@ -33,14 +33,17 @@ class _Line:
     """Requests whose arrays can be laid end to end: equal but for the batch axis."""
 
     waiting: deque[_Request] = field(default_factory=deque)
-    timer: asyncio.TimerHandle | None = None
+    rows: int = 0
+    wake: asyncio.Handle | None = None
+    wakes_later: bool = False
 
 
 class Batcher:
     """Runs one network on requests as they come, several in one batch when they wait together.
 
-    A batch starts when ``max_batch_size`` rows wait or the first request has waited ``delay`` seconds, and one of
-    ``slots`` runs is free; what comes while all are busy joins the next batch.
+    Up to ``slots`` batches run at once; what comes while all are busy joins the next batch. While none runs, whatever
+    is there starts at once. While some run, the next starts when ``max_batch_size`` rows wait or the first request has
+    waited ``delay`` seconds, so nobody waits for company that the load does not promise.
     """
 
     def __init__(self, run: Run, executor: Executor, max_batch_size: int, delay: float, slots: int) -> None:
@@ -49,7 +52,7 @@ class Batcher:
         self._executor = executor
         self._max_rows = max_batch_size
         self._delay = delay
-        self._free = slots
+        self._slots = self._free = slots
         self._loop = asyncio.get_running_loop()
         self._lines: dict[Hashable, _Line] = {}
 
@@ -69,35 +72,44 @@ class Batcher:
         kind = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
         answer: asyncio.Future[Outputs] = self._loop.create_future()
         line = self._lines.setdefault(kind, _Line())
+        line.rows += rows
         line.waiting.append(_Request(inputs, rows, answer, self._loop.time() + self._delay))
-        self._dispatch(kind)
+        # Not now but in the loop's next round, so that what is sent together runs together.
+        if self._free and (line.wake is None or (line.wakes_later and line.rows >= self._max_rows)):
+            self._wake(line, self._loop.call_soon(self._dispatch, kind))
         return answer
+
+    @staticmethod
+    def _wake(line: _Line, handle: asyncio.Handle | None, *, later: bool = False) -> None:
+        if line.wake is not None:
+            line.wake.cancel()
+        line.wake, line.wakes_later = handle, later
 
     def _dispatch(self, kind: Hashable) -> None:
         """Start every batch of a line that may start now; for the others, see to it that this is called again."""
-        line = self._lines.get(kind)
-        if line is None:
-            return
-        if line.timer is not None:
-            line.timer.cancel()
-            line.timer = None
+        line = self._lines[kind]
+        self._wake(line, None)
         while self._free:
             # Whoever was cancelled while waiting has gone.
-            line.waiting = deque(request for request in line.waiting if not request.answer.done())
+            while line.waiting and line.waiting[0].answer.done():
+                line.rows -= line.waiting.popleft().rows
             if not line.waiting:
                 del self._lines[kind]
                 return
-            due = line.waiting[0].due
-            if due > self._loop.time() and sum(request.rows for request in line.waiting) < self._max_rows:
-                line.timer = self._loop.call_at(due, self._dispatch, kind)
+            busy, due = self._free < self._slots, line.waiting[0].due
+            if busy and due > self._loop.time() and line.rows < self._max_rows:
+                self._wake(line, self._loop.call_at(due, self._dispatch, kind), later=True)
                 return
             self._start(self._take(line))
 
     def _take(self, line: _Line) -> list[_Request]:
-        batch, rows = [], 0
-        while line.waiting and rows + line.waiting[0].rows <= self._max_rows:
-            batch.append(line.waiting.popleft())
-            rows += batch[-1].rows
+        batch, room = [], self._max_rows
+        while line.waiting and line.waiting[0].rows <= room:
+            request = line.waiting.popleft()
+            line.rows -= request.rows
+            if not request.answer.done():
+                batch.append(request)
+                room -= request.rows
         return batch
 
     def _start(self, batch: list[_Request]) -> None:
