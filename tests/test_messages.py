@@ -56,6 +56,7 @@ def test_a_portion_with_a_group_missing_is_absent() -> None:
         ("illumination", bytes(4 * 27 + 1), Reason.DESCRIPTOR_SHAPE),
         ("rotation", struct.pack("<3f", 0, float("nan"), 0), Reason.NOT_FINITE),
         ("translation", struct.pack("<3f", 0, float("-inf"), 0), Reason.NOT_FINITE),
+        ("translation", struct.pack("<3f", 0, -1.1e6, 0), Reason.FIELD_INVALID),
     ],
 )
 def test_a_bad_group_is_named_with_its_place_in_the_batch(group: str, data: bytes, reason: Reason) -> None:

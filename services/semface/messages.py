@@ -17,6 +17,9 @@ from semface.v1 import descriptors_pb2
 
 _WIRE_FLOAT: Final = np.dtype("<f4")
 
+LARGEST: Final = 1e6
+"""No face has a number beyond this; far larger ones overflow inside the networks."""
+
 PORTIONS: Final = MappingProxyType(
     {
         Portion.IDENTITY: descriptors_pb2.PORTION_IDENTITY,
@@ -37,7 +40,8 @@ def pack_vector(values: ArrayLike) -> bytes:
 def unpack_vector(data: bytes, size: int, field: str) -> NDArray[np.float32]:
     """Return the ``size`` numbers of ``data`` as a float32 array of shape (size,).
 
-    Raises DESCRIPTOR_SHAPE when ``data`` is not 4 × ``size`` bytes long, and NOT_FINITE for a NaN or an infinity.
+    Raises DESCRIPTOR_SHAPE when ``data`` is not 4 × ``size`` bytes long, NOT_FINITE for a NaN or an infinity, and
+    FIELD_INVALID for a number beyond ±``LARGEST``.
     """
     if len(data) != _WIRE_FLOAT.itemsize * size:
         raise SemfaceError(
@@ -48,6 +52,8 @@ def unpack_vector(data: bytes, size: int, field: str) -> NDArray[np.float32]:
     values = np.frombuffer(data, dtype=_WIRE_FLOAT).astype(np.float32)
     if not np.isfinite(values).all():
         raise SemfaceError(Reason.NOT_FINITE, f"{field}: numbers must be finite; NaN or infinity found", field=field)
+    if np.abs(values).max() > LARGEST:
+        raise SemfaceError(Reason.FIELD_INVALID, f"{field}: numbers must be within ±{LARGEST:,.0f}", field=field)
     return values
 
 
@@ -61,7 +67,7 @@ def pack_descriptors(values: ArrayLike, portions: Portion = Portion.ALL) -> desc
 def unpack_descriptors(message: descriptors_pb2.Descriptors, field: str) -> tuple[Descriptors, Portion]:
     """Return the numbers (257,) of ``message``, absent groups 0, and the portions whose groups are all present.
 
-    Raises DESCRIPTOR_SHAPE and NOT_FINITE, naming the group at fault.
+    Raises what ``unpack_vector`` raises, naming the group at fault.
     """
     values = np.zeros(DESCRIPTOR_SIZE, dtype=np.float32)
     present = set()

@@ -177,6 +177,7 @@ BAD_FACES: dict[str, tuple[shared.Descriptors, Reason, str]] = {
     "258 numbers": (changed(shape=bytes(4 * 81)), Reason.DESCRIPTOR_SHAPE, ".shape"),
     "NaN": (changed(expression=bytes(4 * 63) + NAN), Reason.NOT_FINITE, ".expression"),
     "infinity": (changed(rotation=struct.pack("<3f", 0, float("inf"), 0)), Reason.NOT_FINITE, ".rotation"),
+    "numbers that no face has": (changed(rotation=struct.pack("<3f", 0, 3e38, 0)), Reason.FIELD_INVALID, ".rotation"),
     "a group absent": (changed(expression=b"", texture=b""), Reason.GROUP_ABSENT, ""),
     "nothing": (shared.Descriptors(), Reason.GROUP_ABSENT, ""),
 }

@@ -49,7 +49,7 @@ Global___Portion: _TypeAlias = Portion  # noqa: Y015
 class Descriptors(_message.Message):
     """The numbers that describe a face, by group. Each group is the little-endian IEEE 754 float32 values of that group, one
     after the other, so its length is 4 × its size, in bytes. An empty group is absent. Another length is refused with
-    DESCRIPTOR_SHAPE, a NaN or an infinity with NOT_FINITE.
+    DESCRIPTOR_SHAPE, a NaN or an infinity with NOT_FINITE, a number beyond ±1,000,000 with FIELD_INVALID.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
