@@ -72,6 +72,11 @@ async def test_a_taken_port_is_an_error_that_says_so() -> None:
     assert caught.value.reason is Reason.FIELD_INVALID
 
 
+async def test_a_server_listens_on_ipv6_where_it_is_told_to() -> None:
+    async with running(host="::1") as service, grpc.aio.insecure_channel(f"[::1]:{service.server.port}") as channel:
+        await channel.unary_unary(f"/{EXPRESSION}/Recognize")(b"", wait_for_ready=True, timeout=5)
+
+
 async def test_metrics_count_calls_by_method_and_code() -> None:
     async with running(metrics_port=0) as service:
         await service.ask()

@@ -100,7 +100,8 @@ class Server:
         return server
 
     def _listen(self, server: grpc.aio.Server) -> int:
-        address = f"{self._settings.host}:{self._settings.port}"
+        host = self._settings.host
+        address = f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}"
         try:
             return server.add_insecure_port(address)
         except RuntimeError as error:
