@@ -20,7 +20,7 @@ LATENT_SLICES = {
     Portion.EXPRESSION: slice(160, 232),
     Portion.ILLUMINATION: slice(232, 256),
 }
-SPREADS = {"shape": 1.0, "texture": 1.0, "expression": 1.0, "rotation": 0.1, "translation": 10.0, "illumination": 0.1}
+SPREADS = {"shape": 1.0, "texture": 1.0, "expression": 0.5, "rotation": 0.1, "translation": 5.0, "illumination": 0.05}
 GAINS = (1.0, 2.0, 4.0)
 PRIOR_MINIMUM = -64
 PRIOR_SYMBOLS = 129
@@ -52,7 +52,7 @@ def _build_detector(path: Path) -> None:
 def _build_extraction(path: Path) -> None:
     random = np.random.default_rng(SEED)
     pooled = 8 * 8 * 3
-    weights = random.normal(0, 3 / np.sqrt(pooled), (pooled, DESCRIPTOR_SIZE)) * _spread()
+    weights = random.normal(0, 1 / np.sqrt(pooled), (pooled, DESCRIPTOR_SIZE)) * _spread()
     nodes = [
         helper.make_node("Cast", ["crops"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
@@ -132,7 +132,7 @@ def _orthonormal(size: int, seed: int) -> NDArray[np.float64]:
 
 
 def _codec_matrices() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return block-diagonal analysis (257, 256) and synthesis (256, 257) matrices, inverse up to three lighting numbers."""
+    """Return block-diagonal analysis (257, 256) and synthesis (256, 257), inverse up to three lighting numbers."""
     forward, backward = np.zeros((DESCRIPTOR_SIZE, 256)), np.zeros((256, DESCRIPTOR_SIZE))
     spread = _spread()
     for portion, latent in LATENT_SLICES.items():
