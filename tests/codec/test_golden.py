@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from semface.codec.bitstream import pack, unpack
+from semface.codec.bitstream import drop, pack, unpack
 from semface.codec.entropy import FREQUENCY_TOTAL
 from semface.codec.prior import Prior
 from semface.descriptors import Portion
@@ -104,3 +104,12 @@ def test_a_decoder_written_from_the_document_reads_the_golden_streams(vector: di
         one = prior.portions[portion]
         symbols = read_symbols(payloads[NAMES[portion.value]], one.tables.frequencies.tolist())
         np.testing.assert_array_equal(symbols, one.quantise(latents_of(vector["case"]))[0])
+
+
+def test_the_example_of_the_document_is_golden() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bitstream.md").read_text(encoding="utf-8")
+    assert "03 55 01 80 2b 80 96" in text
+    frame = bytes.fromhex("03 55 01 80 2b 80 96")
+    assert frame == encode(0, 0, Portion.EXPRESSION | Portion.ILLUMINATION)
+    assert drop(frame, Portion.EXPRESSION) == bytes.fromhex("02 60 80 2b")
+    assert not any(integer_prior().qualities[0].portions[Portion.EXPRESSION].quantise(latents_of(0))[0] + MINIMUM)
