@@ -111,7 +111,6 @@ class Schedule:
     batch: int
     rate: float
     weight_decay: float
-    seed: int
     checkpoint: Path
 
 

@@ -75,9 +75,7 @@ def train(received: ReceivedDescriptors, votes: Votes, arguments: argparse.Names
         return float((logits.argmax(dim=1) == truth).float().mean())
 
     key = digest(received.values, votes.distribution, arguments.seed, arguments.epochs, SHAPE, NOISE)
-    schedule = Schedule(
-        arguments.epochs, 256, 1e-3, 0.05, arguments.seed, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt"
-    )
+    schedule = Schedule(arguments.epochs, 256, 1e-3, 0.05, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt")
     fit(network, loss_of, len(train_rows), judge, schedule)
     with torch.inference_mode():
         logits = network(network.standardise(selection))

@@ -38,7 +38,7 @@ FARS = {"threshold_far_1e-2": 1e-2, "threshold_far_1e-3": 1e-3}
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pairs of rows of people held out: the rows of both sides and whether they are one person."""
+    """Pairs among the pictures held out: the place of both sides among these and whether they are one person."""
 
     first: NDArray[np.intp]
     second: NDArray[np.intp]
@@ -82,20 +82,20 @@ def teacher_targets(embeddings: NDArray[np.float64], training: NDArray[np.bool_]
     return (projected / np.linalg.norm(projected, axis=1, keepdims=True)).astype(np.float32)
 
 
-def selection_pairs(names: tuple[str, ...], selection: NDArray[np.bool_], seed: int) -> Pairs:
-    """Draw pairs among the people held out: at most 10 same ones for each, and 100,000 different ones.
+def selection_pairs(names: list[str], seed: int) -> Pairs:
+    """Draw pairs among the pictures held out, ``names``: at most 10 same ones a person, and 100,000 different ones.
 
     People are drawn alike however many pictures they have.
     """
     random = np.random.default_rng(seed)
-    rows_of: dict[str, list[int]] = {}
-    for row in np.flatnonzero(selection):
-        rows_of.setdefault(datasets.person(names[row]), []).append(int(row))
-    groups = [np.array(rows) for rows in rows_of.values()]
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(datasets.person(name), []).append(place)
+    groups = [np.array(group) for group in places.values()]
     same = []
-    for rows in groups:
-        upper = np.stack(np.triu_indices(len(rows), 1), axis=1)
-        same += rows[random.permutation(upper)[:PAIRS_PER_PERSON]].tolist()
+    for group in groups:
+        upper = np.stack(np.triu_indices(len(group), 1), axis=1)
+        same += group[random.permutation(upper)[:PAIRS_PER_PERSON]].tolist()
     people = random.integers(len(groups), size=(DIFFERENT_PAIRS, 2))
     different = [[random.choice(groups[a]), random.choice(groups[b])] for a, b in people if a != b]
     first, second = np.array(same + different).T
@@ -103,8 +103,8 @@ def selection_pairs(names: tuple[str, ...], selection: NDArray[np.bool_], seed: 
 
 
 def pair_scores(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float64]:
-    """Return the cosine of each pair; ``embeddings`` (N, 512) have length one."""
-    return np.einsum("nd,nd->n", embeddings[pairs.first], embeddings[pairs.second]).astype(np.float64)
+    """Return the cosine of each pair of the pictures held out, whose ``embeddings`` (N, 512) have length one."""
+    return (embeddings @ embeddings.T)[pairs.first, pairs.second].astype(np.float64)
 
 
 def balanced_threshold(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[float, float]:
@@ -135,27 +135,23 @@ def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: 
         return loss
 
     def judge() -> float:
-        embeddings = np.zeros((len(faces.names), SHAPE.outputs), np.float32)
-        embeddings[chosen] = model(judged).numpy()
-        return balanced_threshold(pair_scores(embeddings, pairs), pairs.same)[1]
+        return balanced_threshold(pair_scores(model(judged).numpy(), pairs), pairs.same)[1]
 
     key = digest(received.values, faces.targets, arguments.seed, arguments.epochs, arguments.loss, SHAPE, NOISE)
-    schedule = Schedule(
-        arguments.epochs, 256, 1e-3, 0.05, arguments.seed, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt"
-    )
+    schedule = Schedule(arguments.epochs, 256, 1e-3, 0.05, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt")
     fit(model, loss_of, len(train_rows), judge, schedule)
     return model
 
 
-def embed(model: FaceEmbedder, received: ReceivedDescriptors, way: int) -> NDArray[np.float32]:
-    """Return the embeddings (N, 512) of all faces as received in one way."""
+def embed(model: FaceEmbedder, faces: Faces, received: ReceivedDescriptors, way: int) -> NDArray[np.float32]:
+    """Return the embeddings (N, 512) of the pictures held out, as received in one way."""
     with torch.inference_mode():
-        return model(torch.from_numpy(received.values[way])).numpy()
+        return model(torch.from_numpy(received.values[way][faces.selection])).numpy()
 
 
-def thresholds(model: FaceEmbedder, received: ReceivedDescriptors, pairs: Pairs) -> dict[str, float]:
+def thresholds(model: FaceEmbedder, faces: Faces, received: ReceivedDescriptors, pairs: Pairs) -> dict[str, float]:
     """Return the cosines for each operating point, chosen at the codec's default quality."""
-    scores = pair_scores(embed(model, received, received.default), pairs)
+    scores = pair_scores(embed(model, faces, received, received.default), pairs)
     chosen = {name: threshold_at_far(scores, pairs.same, far) for name, far in FARS.items()}
     return chosen | {"threshold_accuracy": balanced_threshold(scores, pairs.same)[0]}
 
@@ -166,14 +162,16 @@ Figures = tuple[str, float, float, float, float]
 def figures(model: FaceEmbedder, faces: Faces, received: ReceivedDescriptors, pairs: Pairs) -> list[Figures]:
     """Return accuracy, TAR at FAR 1e-2 and 1e-3, and cosine to the teacher for each way; the teacher's come first."""
 
+    wanted = faces.targets[faces.selection]
+
     def row(name: str, embeddings: NDArray[np.float32]) -> Figures:
         scores = pair_scores(embeddings, pairs)
-        cosine = float(np.einsum("nd,nd->n", embeddings, faces.targets)[faces.selection].mean())
+        cosine = float(np.einsum("nd,nd->n", embeddings, wanted).mean())
         tars = [tar_at_far(scores, pairs.same, far) for far in FARS.values()]
         return name, balanced_threshold(scores, pairs.same)[1], tars[0], tars[1], cosine
 
-    ways = [row(name, embed(model, received, way)) for way, name in enumerate(received.names)]
-    return [row("teacher on pixels", faces.targets), *ways]
+    ways = [row(name, embed(model, faces, received, way)) for way, name in enumerate(received.names)]
+    return [row("teacher on pixels", wanted), *ways]
 
 
 def card(
@@ -225,9 +223,10 @@ def main() -> None:
     arguments = parser.parse_args()
     faces = load(arguments.exclude_folds)
     received = receive(faces.names, faces.descriptors, Portion.IDENTITY, arguments.output)
-    pairs = selection_pairs(faces.names, faces.selection, arguments.seed)
+    held_out = [name for name, chosen in zip(faces.names, faces.selection, strict=True) if chosen]
+    pairs = selection_pairs(held_out, arguments.seed)
     model = train(faces, received, pairs, arguments)
-    chosen = thresholds(model, received, pairs)
+    chosen = thresholds(model, faces, received, pairs)
     folder = arguments.output / MODEL
     export(model, folder, SHAPE.inputs, ("embedding", SHAPE.outputs), chosen)
     (folder / "card.md").write_text(card(model, faces, received, pairs, chosen, arguments))
