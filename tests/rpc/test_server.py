@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import urllib.request
 
@@ -72,6 +73,15 @@ async def test_a_taken_port_is_an_error_that_says_so() -> None:
     assert caught.value.reason is Reason.FIELD_INVALID
 
 
+def has_ipv6_loopback() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no IPv6")
 async def test_a_server_listens_on_ipv6_where_it_is_told_to() -> None:
     async with running(host="::1") as service, grpc.aio.insecure_channel(f"[::1]:{service.server.port}") as channel:
         await channel.unary_unary(f"/{EXPRESSION}/Recognize")(b"", wait_for_ready=True, timeout=5)
