@@ -21,12 +21,21 @@ WINDOW: Final = 12
 
 STRIDE: Final = 2
 PYRAMID_FACTOR: Final = 0.709
+"""From one scale to the next the picture's area halves."""
+
 PICTURE_FILL: Final = (127, 127, 127)
+"""What lies around the picture: the grey that the networks see as zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorOptions:
-    """What the cascade keeps; sizes in pixels of the photograph, scores and overlaps between 0 and 1."""
+    """What the cascade looks for.
+
+    ``minimum_face`` is the side in pixels of the smallest face sought, but never less than ``minimum_face_fraction`` of
+    the picture's longer side, so that a large picture does not take long. ``maximum_proposals`` windows go on to the
+    second stage. A margin of ``margin_fraction`` of the shorter side, at most ``margin_limit`` pixels, is laid around
+    the picture.
+    """
 
     minimum_face: float = 32.0
     minimum_face_fraction: float = 1 / 32
@@ -81,6 +90,7 @@ class FaceDetector:
     """Finds faces with the networks ``face_detection_proposal``, ``_refinement`` and ``_output`` of an engine."""
 
     def __init__(self, engine: Engine, options: DetectorOptions | None = None) -> None:
+        """Use ``engine``, which must serve the three networks."""
         self._engine = engine
         self._options = options or DetectorOptions()
 
