@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from tests.cli.conftest import Run
+from tests.running import astronaut, changed_copy, jpeg, two_faces
+
+
+def answer(run: Run, *arguments: object) -> Any:
+    """Return what a command answers as JSON."""
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def bitstream(run: Run, photo: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "portrait.semface"
+    told = answer(run, "encode", photo, "--output", path)
+    assert told["bits"]["total"] == 8 * path.stat().st_size
+    return path
+
+
+def test_a_photograph_is_analyzed(run: Run, photo: Path) -> None:
+    told = answer(run, "analyze", photo)
+    (face,) = told["faces"]
+    assert told["photograph_bytes"] == photo.stat().st_size
+    assert sum(face["expression"]["confidences"].values()) == pytest.approx(1, abs=1e-4)
+    bits = face["bits"]
+    assert bits["total"] == bits["header"] + bits["identity"] + bits["expression"] + bits["illumination"]
+
+
+def test_people_get_a_table(run: Run, photo: Path) -> None:
+    done = run("analyze", photo)
+    assert "confidence" in done.stdout
+    assert "{" not in done.stdout
+
+
+def test_a_bitstream_decodes(run: Run, bitstream: Path) -> None:
+    told = answer(run, "decode", bitstream)
+    assert sum(map(len, told["descriptors"].values())) == 257
+    assert told["portions"] == ["identity", "expression", "illumination"]
+
+
+def test_a_portion_is_encoded_alone(run: Run, photo: Path, tmp_path: Path) -> None:
+    path = tmp_path / "expression.semface"
+    answer(run, "encode", photo, "-o", path, "--portion", "expression")
+    assert answer(run, "decode", path)["portions"] == ["expression"]
+    refused = run("verify", path, path)
+    assert "GROUP_ABSENT" in refused.stderr
+
+
+def test_the_photograph_and_its_bitstream_have_one_expression(run: Run, photo: Path, bitstream: Path) -> None:
+    assert answer(run, "expression", photo) == answer(run, "expression", bitstream)
+
+
+def test_a_face_is_drawn(run: Run, bitstream: Path, tmp_path: Path) -> None:
+    path = tmp_path / "face.png"
+    answer(run, "render", bitstream, "-o", path, "--size", 64)
+    picture = np.asarray(Image.open(path))
+    assert picture.shape == (64, 64, 3)
+    assert picture.std() > 10
+
+
+def test_a_changed_copy_is_the_same_person_and_a_stranger_is_not(run: Run, photo: Path, tmp_path: Path) -> None:
+    copy, stranger = tmp_path / "copy.jpg", tmp_path / "stranger.jpg"
+    copy.write_bytes(jpeg(changed_copy(astronaut()), 70))
+    # The tiny networks see colours in places, so a mirrored face is another to them.
+    stranger.write_bytes(jpeg(ImageOps.mirror(astronaut())))
+    same, other = answer(run, "verify", photo, copy), answer(run, "verify", photo, stranger)
+    assert (same["matched"], other["matched"]) == (True, False)
+    assert same["score"] > same["threshold"] == 0.5 > other["score"]
+
+
+def test_several_faces_are_refused_unless_the_largest_will_do(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "both.jpg"
+    path.write_bytes(jpeg(two_faces()))
+    refused = run("encode", path)
+    assert "SEVERAL_FACES" in refused.stderr
+    assert "--face largest" in refused.stderr
+    assert answer(run, "encode", path, "--face", "largest")["bits"]["total"] > 0
+
+
+def test_a_damaged_bitstream_is_refused(run: Run, bitstream: Path, tmp_path: Path) -> None:
+    damaged = bytearray(bitstream.read_bytes())
+    damaged[-3] ^= 4
+    path = tmp_path / "damaged.semface"
+    path.write_bytes(damaged)
+    assert "BITSTREAM_CORRUPT" in run("decode", path).stderr
