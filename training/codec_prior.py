@@ -8,11 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from semface.codec.entropy import FREQUENCY_TOTAL
-from semface.codec.prior import LATENT_SIZE
+from semface.codec.prior import LATENT_SIZE, PORTION_LATENTS
+from semface.descriptors import Portion
 from training.codec_network import CodecNetwork
 
-MOST_SYMBOLS = 256
-"""Tables are no longer than this; the few latents of training beyond them are clamped."""
+MOST_SYMBOLS = 1024
+"""Tables are no longer than this: a gain that would need more is lowered."""
+
+MARGIN = 1 / 16
+"""How far the tables reach beyond the integers seen in training, on each side, as a share of their range."""
 
 DENSITY_WEIGHT = 100.0
 """How many samples the learned density counts for beside the samples seen."""
@@ -25,21 +29,25 @@ Frozen = dict[str, NDArray[np.generic]]
 
 def freeze(network: CodecNetwork, latents: NDArray[np.float32], names: Sequence[str], default: int) -> Frozen:
     """Return the arrays of ``prior.npz`` for the trained ``network``; ``latents`` (N, 256) are the training side's."""
-    gains = torch.exp(network.log_gains).detach().numpy().astype(np.float32)
-    integers = [np.rint(latents * gain).astype(np.int64) for gain in gains]
-    for gain, values in zip(gains, integers, strict=True):
-        gain[[_entropy(values[:, latent]) < SILENT_BITS for latent in range(LATENT_SIZE)]] = 0
-    low = np.stack([np.where(gain > 0, values.min(axis=0), 0) for gain, values in zip(gains, integers, strict=True)])
-    high = np.stack([np.where(gain > 0, values.max(axis=0), 0) for gain, values in zip(gains, integers, strict=True)])
-    # One symbol beyond the extremes seen on each side, for the faces of others.
-    symbols = int(min((high - low).max() + 3, MOST_SYMBOLS))
-    minimum = ((low + high) // 2 - symbols // 2).astype(np.int32)
-    frequencies = np.stack(
-        [
-            _frequencies(network, values, gain, start, symbols)
-            for values, gain, start in zip(integers, gains, minimum, strict=True)
-        ]
-    )
+    lowest, highest = latents.min(axis=0), latents.max(axis=0)
+    reach = MARGIN * (highest - lowest)
+    most = (MOST_SYMBOLS - 3) / np.maximum(highest - lowest + 2 * reach, 1e-3)
+    gains = np.minimum(torch.exp(network.log_gains).detach().numpy(), most).astype(np.float32)
+    minimum = np.zeros(gains.shape, np.int32)
+    tables: dict[tuple[int, Portion], NDArray[np.uint32]] = {}
+    for quality, gain in enumerate(gains):
+        integers = np.rint(latents * gain).astype(np.int64)
+        gain[[_entropy(values) < SILENT_BITS for values in integers.T]] = 0
+        low = np.floor((lowest - reach) * gain).astype(np.int64)
+        high = np.ceil((highest + reach) * gain).astype(np.int64)
+        for portion, where in PORTION_LATENTS.items():
+            symbols = max(int((high - low)[where].max()) + 1, 2)
+            # Tables of a portion are as long as its longest; what a latent does not need lies evenly on both sides.
+            minimum[quality, where] = (low + high)[where] // 2 - symbols // 2
+            tables[quality, portion] = _frequencies(network, integers, gain, minimum[quality], symbols)[where]
+    frequencies = np.zeros((*gains.shape, max(table.shape[1] for table in tables.values())), np.uint32)
+    for (quality, portion), table in tables.items():
+        frequencies[quality, PORTION_LATENTS[portion], : table.shape[1]] = table
     return {
         "gains": gains,
         "minimum": minimum,

@@ -54,6 +54,18 @@ def test_a_latent_without_gain_is_not_coded() -> None:
     np.testing.assert_array_equal(quality.portions[Portion.EXPRESSION].latents[:3], [160, 162, 164])
 
 
+def test_zeros_that_fill_the_tables_of_a_portion_are_no_symbols() -> None:
+    arrays = flat_prior()
+    filled = np.concatenate([arrays["frequencies"], np.zeros((2, 256, 3), np.uint32)], axis=2)
+    filled[0, 160:232] = [*[2**12] * 10, 6 * 2**12]
+    prior = Prior(arrays | {"frequencies": filled})
+    symbols = [prior.qualities[0].portions[portion].tables.symbols for portion in PORTION_LATENTS]
+    assert symbols == [8, 11, 8]
+    filled[0, 165, 3:5] = [0, 2**13]
+    with pytest.raises(ValueError, match="frequency"):
+        Prior(arrays | {"frequencies": filled})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -75,7 +75,8 @@ class Prior:
         """Check and keep the arrays of a ``prior.npz``; raises ``ValueError`` saying what is wrong with them.
 
         ``gains`` float32 (Q, 256), 0 where a latent is not coded; ``minimum`` int32 (Q, 256); ``frequencies`` uint32
-        (Q, 256, S), each at least 1, each table summing to 2^16; ``quality_names`` (Q,); ``default_quality`` 0…Q−1.
+        (Q, 256, S), each table summing to 2^16; ``quality_names`` (Q,); ``default_quality`` 0…Q−1. All tables of one
+        portion at one quality have as many symbols, each at least 1; zeros fill the rest.
         """
         _check(arrays)
         names = [str(name) for name in arrays["quality_names"]]
@@ -148,5 +149,12 @@ def _quality(index: int, name: str, arrays: Mapping[str, NDArray[Any]]) -> Quali
     portions = {}
     for portion, where in PORTION_LATENTS.items():
         coded = where.start + np.flatnonzero(gains[where])
-        portions[portion] = PortionPrior(coded, gains[coded], minimum[coded], FrequencyTables(frequencies[coded]))
+        tables = FrequencyTables(_without_filling(frequencies[coded]))
+        portions[portion] = PortionPrior(coded, gains[coded], minimum[coded], tables)
     return Quality(index, name, MappingProxyType(portions))
+
+
+def _without_filling(frequencies: NDArray[Any]) -> NDArray[Any]:
+    """Return ``frequencies`` (n, S) without the columns at the end that are 0 in all rows; at least 2 stay."""
+    used = np.flatnonzero(frequencies.any(axis=0))
+    return frequencies[:, : max(2, used[-1] + 1 if len(used) else 0)]
