@@ -22,7 +22,7 @@ from training.received_descriptors import ReceivedDescriptors, digest, load_desc
 
 MODEL = "expression_recognition"
 CARD = Path(__file__).with_name("cards") / f"{MODEL}.md"
-SHAPE = Shape(inputs=70, outputs=8, width=384, blocks=3, dropout=0.3)
+SHAPE = Shape(inputs=70, outputs=8, width=384, blocks=3, dropout=0.2)
 NOISE = 0.1
 """Deviation of the noise added in training, in deviations of each input."""
 
@@ -152,7 +152,7 @@ def main() -> None:
         default=frozenset(),
         help="taken as by every recipe; no person of LFW is here",
     )
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     names, descriptors, votes = load()
