@@ -81,7 +81,8 @@ def expression(
     )
     _print(result.as_json(), as_json)
     if not as_json:
-        table = Table("voted \\ answered", *EXPRESSIONS, title="pictures")
+        # Nine columns do not fit a terminal with their names in full.
+        table = Table("", *(name[:4] for name in EXPRESSIONS), title="pictures by vote (row) and answer (column)")
         for name, counts in zip(EXPRESSIONS, result.confusion, strict=True):
             table.add_row(name, *map(str, counts))
         Console().print(table)
