@@ -1,8 +1,8 @@
 """Train the extraction network: ``python -m training.extractor --exclude-folds 5-8 --output build/folds-1-4``.
 
 Needs ``training.faces``, ``training.morphable_model`` and ``training.supervision`` to have run. A first training
-without any person of the folds (``--exclude-folds 1-8``) may serve as the start of the others (``--start-from``). At the end
-the network is exported, and the descriptors of all data sets are written to the cache for the later recipes.
+without any person of the folds (``--exclude-folds 1-8``) may serve as the start of the others (``--start-from``). At
+the end the network is exported, and the descriptors of all data sets are written to the cache for the later recipes.
 """
 
 import argparse
@@ -25,19 +25,21 @@ from training.extractor_network import DescriptorExtractor
 BATCH: Final = 64
 BACKBONE_RATE: Final = 3e-4
 HEAD_RATE: Final = 1.5e-3
-IDENTITY_SHARE: Final = 0.5
-"""Share of each batch that shows people with an identity target."""
+FROZEN_BLOCKS: Final = 3
+"""The first blocks see edges and colours, at the highest cost; they stay as the teacher has them."""
 
 
 class Trainer:
     """One training: the network, its losses and what is needed to resume it."""
 
-    def __init__(self, faces: FaceSet, model: MorphableModel, steps: int, checkpoint: Path) -> None:
-        self.faces, self.steps, self.checkpoint = faces, steps, checkpoint
+    def __init__(self, faces: FaceSet, model: MorphableModel, steps: int, named: int, checkpoint: Path) -> None:
+        self.faces, self.steps, self.named, self.checkpoint = faces, steps, named, checkpoint
         self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
         self.losses = MorphableLosses(model, faces.vertices, Weights())
         fresh = [p for name, p in self.network.named_parameters() if not name.startswith(("stem", "blocks"))]
-        started = [p for name, p in self.network.named_parameters() if name.startswith(("stem", "blocks"))]
+        for part in (self.network.stem, self.network.blocks[:FROZEN_BLOCKS]):
+            part.requires_grad_(False)
+        started = [p for p in self.network.blocks.parameters() if p.requires_grad]
         groups = [
             {"params": started, "lr": BACKBONE_RATE},
             {"params": [*fresh, *self.losses.parameters()], "lr": HEAD_RATE},
@@ -87,7 +89,7 @@ class Trainer:
         others = self.faces.training[self.faces.training >= self.faces.identity_count]
         bar = tqdm(range(self.step, self.steps), initial=self.step, total=self.steps, desc="extraction", mininterval=10)
         for self.step in bar:
-            named = random.choice(people, int(BATCH * IDENTITY_SHARE))
+            named = random.choice(people, self.named)
             index = np.concatenate([named, random.choice(others, BATCH - len(named))])
             losses = self._learn(index, augmentation)
             if self.step % 50 == 0:
@@ -149,6 +151,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="default: in the cache, named by the folds left out")
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--named", type=int, default=32, help="faces of each batch of 64 that have an identity target")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     name = f"extractor-without-{arguments.exclude_folds or 'none'}.pt"
@@ -156,7 +159,8 @@ def main() -> None:
     model = MorphableModel.load()
     faces = FaceSet(model, people_in_folds(parse_folds(arguments.exclude_folds)))
     faces.read_teacher()
-    trainer = Trainer(faces, model, arguments.steps, arguments.checkpoint or cache() / "checkpoints" / name)
+    checkpoint = arguments.checkpoint or cache() / "checkpoints" / name
+    trainer = Trainer(faces, model, arguments.steps, arguments.named, checkpoint)
     trainer.start(arguments.start_from)
     began = time.perf_counter()
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))

@@ -10,9 +10,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, euler_angles
+from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, euler_angles, rotation_matrix
 
 POINT_NOISE: Final = 2.0
 """Standard deviation of a landmark across the line of sight, in millimetres."""
@@ -95,7 +94,8 @@ def _improve_pose(target: Array, points: Array, rotation: Array, translation: Ar
     jacobian = np.concatenate([by_move @ by_turn, by_move], axis=3).reshape(len(points), -1, 6)
     normal = jacobian.transpose(0, 2, 1) @ jacobian + 1e-3 * np.eye(6, dtype=np.float32)
     step = np.linalg.solve(normal, jacobian.transpose(0, 2, 1) @ residual.reshape(len(points), -1, 1))[..., 0]
-    return Rotation.from_rotvec(step[:, :3]).as_matrix().astype(np.float32) @ rotation, translation + step[:, 3:]
+    # For a small turn the three axes' angles are the Euler angles.
+    return rotation_matrix(step[:, :3]) @ rotation, translation + step[:, 3:]
 
 
 def _products(basis: Array) -> tuple[Array, Array]:
