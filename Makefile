@@ -11,7 +11,7 @@ DEVELOPMENT := $(VENV)/.development
 BUF := build/buf/node_modules/.bin/buf
 UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
-SOURCES := services tests training protos
+SOURCES := services tests training protos examples
 
 .DEFAULT_GOAL := help
 .PHONY: help run models test check slow lint types imports protos stubs docs lock teachers clean
