@@ -68,7 +68,7 @@ class Reason(Enum):
 
 
 class SemfaceError(Exception):
-    """A request that cannot be answered, with its reason, a message for the caller and the field at fault, if one is."""
+    """A request that cannot be answered, with its reason, a message for the caller and perhaps the field at fault."""
 
     def __init__(self, reason: Reason, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
