@@ -7,6 +7,7 @@ translation in millimetres (right, up, towards the camera), illumination in 9 sp
 and blue.
 """
 
+from collections.abc import Iterable
 from enum import Flag
 from types import MappingProxyType
 from typing import Final
@@ -56,10 +57,7 @@ PORTION_GROUPS: Final = MappingProxyType(
 """The groups of each portion."""
 
 PORTION_SLICES: Final = MappingProxyType(
-    {
-        portion: slice(GROUPS[names[0]].start, GROUPS[names[-1]].stop)
-        for portion, names in PORTION_GROUPS.items()
-    }
+    {portion: slice(GROUPS[names[0]].start, GROUPS[names[-1]].stop) for portion, names in PORTION_GROUPS.items()}
 )
 """The slice of the 257 numbers that each portion covers: its groups lie side by side."""
 
@@ -78,6 +76,22 @@ def validate(values: ArrayLike, size: int = DESCRIPTOR_SIZE) -> Descriptors:
     if not np.isfinite(array).all():
         raise SemfaceError(Reason.NOT_FINITE, "descriptors must be finite; NaN or infinity found")
     return array.reshape(-1, size)
+
+
+def portion_names(portions: Portion) -> list[str]:
+    """Return the names of ``portions`` in lower case: identity, expression, illumination."""
+    return [portion.name.lower() for portion in portions if portion.name]
+
+
+def portions_by_name(names: Iterable[str]) -> Portion:
+    """Return the portions of ``names``; raises ``SemfaceError`` FIELD_INVALID for a name that is none."""
+    known = {name: portion for portion in Portion.ALL for name in portion_names(portion)}
+    portions = Portion(0)
+    for name in names:
+        if name not in known:
+            raise SemfaceError(Reason.FIELD_INVALID, f"portions are {', '.join(known)}", field="portion")
+        portions |= known[name]
+    return portions
 
 
 def split(values: Descriptors) -> dict[str, Descriptors]:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,3 +111,12 @@ def test_the_demonstration_prints_a_table(shell: Run, tmp_path: Path) -> None:
     done = shell("demonstrate", "--once", "--output", tmp_path, SEMFACE_PORT="0", SEMFACE_HTTP_PORT="0")
     for words in ("faces found", "identity", "happiness", "changed copy", "other identity", "extract", "/docs"):
         assert words in done.stdout
+
+
+def test_a_system_that_lacks_a_network_says_which_and_ends(run: Run, tiny_repository: Path, tmp_path: Path) -> None:
+    lacking = tmp_path / "models"
+    shutil.copytree(tiny_repository, lacking)
+    shutil.rmtree(lacking / "descriptor_extraction")
+    done = run("up", SEMFACE_MODEL_REPOSITORY=str(lacking), SEMFACE_PORT="0", SEMFACE_HTTP_PORT="0")
+    assert done.returncode == 1
+    assert "descriptor_extraction" in done.stderr.splitlines()[-1]

@@ -95,3 +95,12 @@ async def test_the_limit_of_a_body_is_a_setting(system: System, portrait: bytes)
     async with gateway(system, max_image_bytes=len(portrait) - 1) as client:
         refused = await client.post("/v1/encode", content=portrait, headers=JPEG)
         assert (refused.status_code, refused.json()["reason"]) == (413, "IMAGE_TOO_LARGE")
+
+
+async def test_a_key_is_asked_for_in_the_documentation_where_keys_are_set(system: System) -> None:
+    key = SecretStr(hashlib.sha256(b"key").hexdigest())
+    async with gateway(system, api_keys=(key,)) as client:
+        schema = (await client.get("/openapi.json")).json()
+        assert schema["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
+        assert schema["paths"]["/v1/analyze"]["post"]["security"]
+        assert "security" not in schema["paths"]["/livez"]["get"]

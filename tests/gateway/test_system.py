@@ -64,4 +64,7 @@ def test_every_route_and_its_problems_are_documented(client: httpx.Client) -> No
         "image/jpeg",
         "multipart/form-data",
     }
-    assert "Problem" in schema["components"]["schemas"]
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"], path
+            assert "422" not in operation["responses"]

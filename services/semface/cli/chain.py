@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from semface.codec.bitstream import CHECK_BYTES, outline
 from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
-from semface.descriptors import Portion
+from semface.descriptors import Portion, portion_names
 from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
 from semface.extraction.image import decode_image
@@ -87,25 +87,9 @@ class Chain:
 
 def count_bits(frame: bytes) -> dict[str, int]:
     """Return where the bits of ``frame`` go: each portion's payload with its check, the header, the total."""
-    payloads = {name_portion(p): 8 * (size + CHECK_BYTES) for p, size in outline(frame).sizes.items()}
+    payloads = {portion_names(p)[0]: 8 * (size + CHECK_BYTES) for p, size in outline(frame).sizes.items()}
     total = 8 * len(frame)
     return {"total": total, "header": total - sum(payloads.values()), **payloads}
-
-
-def name_portion(portion: Portion) -> str:
-    """Return the name of one portion as it is told."""
-    return (portion.name or "").lower()
-
-
-def read_portions(names: list[str] | None) -> Portion:
-    """Return the portions of ``names``, all for none; raises FIELD_INVALID for an unknown name."""
-    known = {name_portion(portion): portion for portion in Portion.ALL}
-    portions = Portion(0)
-    for name in names or known:
-        if name not in known:
-            raise SemfaceError(Reason.FIELD_INVALID, f"there is no portion {name!r}; portions are {', '.join(known)}")
-        portions |= known[name]
-    return portions
 
 
 @asynccontextmanager

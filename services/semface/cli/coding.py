@@ -57,13 +57,15 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Code the face of a photograph into a bitstream."""
-    from semface.cli.chain import count_bits, read_input, read_portions, with_chain
+    from semface.cli.chain import count_bits, read_input, with_chain
+    from semface.descriptors import Portion, portions_by_name
 
     given = read_input(photo)
+    portions = portions_by_name(portion) if portion else Portion.ALL
 
     async def work(chain: "Chain") -> bytes:
         chosen = await chain.face(given, largest=_is_largest(face))
-        return (await chain.codec.encode(chosen.descriptors, quality, read_portions(portion)))[0]
+        return (await chain.codec.encode(chosen.descriptors, quality, portions))[0]
 
     frame = with_chain(work)
     target = output or photo.with_suffix(SUFFIX)
@@ -77,8 +79,8 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Decode a bitstream into the numbers of the face."""
-    from semface.cli.chain import name_portion, read_input, with_chain
-    from semface.descriptors import GROUPS, PORTION_GROUPS
+    from semface.cli.chain import read_input, with_chain
+    from semface.descriptors import GROUPS, PORTION_GROUPS, portion_names
 
     given = read_input(bitstream)
 
@@ -87,7 +89,7 @@ def decode(
         names = [name for portion in face.portions for name in PORTION_GROUPS[portion]]
         return {
             "quality": face.quality.name,
-            "portions": [name_portion(portion) for portion in face.portions],
+            "portions": portion_names(face.portions),
             "descriptors": {name: face.descriptors[GROUPS[name]].tolist() for name in names},
             "models": [chain.model("codec")],
         }
@@ -144,8 +146,8 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Tell whether two photographs or bitstreams show one person. There is no liveness detection."""
-    from semface.cli.chain import name_portion, read_input, with_chain
-    from semface.descriptors import Portion
+    from semface.cli.chain import read_input, with_chain
+    from semface.descriptors import Portion, portion_names
     from semface.errors import Reason, SemfaceError
     from semface.understanding.core import OperatingPoint
 
@@ -169,7 +171,7 @@ def verify(
             "threshold": decision.threshold,
             "operating_point": operating_point,
             "bits": [8 * len(frame) for frame in frames],
-            "portions": [[name_portion(portion) for portion in decoded.portions] for decoded in faces],
+            "portions": [portion_names(decoded.portions) for decoded in faces],
             "models": [chain.model("codec"), chain.model("face_verification")],
         }
 

@@ -1,6 +1,7 @@
 """Commands that run servers: `up`, `serve`, `demonstrate`. Whatever is heavy is imported when it is called."""
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import Callable, Coroutine
@@ -54,24 +55,32 @@ def demonstrate(
 
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` on uvloop's event loop, which is not to be had on every system, or else on asyncio's own."""
+    """Run ``work`` until it is done or the process is asked to stop (SIGINT or SIGTERM), which cancels it."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
+        runner.run(_until_signal(work))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return uvloop's, which is not to be had on every system, or else asyncio's own."""
     try:
         import uvloop
     except ImportError:
-        factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    else:
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(work)
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    await work
 
 
 async def wait_for_signal() -> None:
-    """Return when the process is asked to stop (SIGINT or SIGTERM)."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    await stopping.wait()
+    """Wait until ``run_loop`` cancels."""
+    await asyncio.Event().wait()
 
 
 async def _up(data: Path | None, as_json: bool) -> None:

@@ -79,8 +79,11 @@ async def _services(settings: StackSettings) -> AsyncIterator[Server]:
         *understanding_services(engine, UnderstandingSettings(model_repository=settings.model_repository)),
     ]
     server = Server(served, settings)
-    await server.start()
     try:
+        # What is missing ends the command here; once started, the server would wait for it for ever.
+        for service in served:
+            await service.canary()
+        await server.start()
         yield server
     finally:
         await server.stop()

@@ -15,7 +15,7 @@ from semface.gateway.enrollment import Enrollment
 from semface.gateway.limits import BodyLimit
 from semface.gateway.pipeline import Services
 from semface.gateway.routes import faces, photographs, subjects, system
-from semface.gateway.security import KeyGuard
+from semface.gateway.security import key_guards
 from semface.gateway.settings import GatewaySettings
 from semface.gateway.store import TemplateStore
 from semface.gateway.telemetry import HttpMetrics, RequestTelemetry
@@ -43,10 +43,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={"default": {"model": problems.Problem, "description": "Problem details (RFC 9457)."}},
+        responses=problems.DOCUMENTED,
     )
     problems.install(app)
-    guarded = [Depends(KeyGuard(settings.api_keys))]
+    guarded = [Depends(dependency) for dependency in key_guards(settings.api_keys)]
     for router in (photographs.router, faces.router, subjects.router, system.models_router):
         app.include_router(router, dependencies=guarded)
     app.include_router(system.router)

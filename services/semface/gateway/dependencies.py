@@ -5,7 +5,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Query, Request
 
-from semface.descriptors import Portion
+from semface.descriptors import Portion, portions_by_name
 from semface.errors import Reason, SemfaceError
 from semface.gateway.answers import OperatingPointName
 from semface.gateway.enrollment import Enrollment
@@ -67,19 +67,8 @@ def read_quality(quality: str | None) -> str | int | None:
 
 
 def read_portions(names: list[str] | None) -> Portion:
-    """Return the portions of ``names``, all for None; raises FIELD_INVALID for an unknown name."""
-    portions = Portion(0)
-    for name in names or [portion.name for portion in Portion.ALL if portion.name]:
-        known = {portion.name.lower(): portion for portion in Portion.ALL if portion.name}
-        if name.lower() not in known:
-            raise SemfaceError(Reason.FIELD_INVALID, f"portions are: {', '.join(known)}", field="portion")
-        portions |= known[name.lower()]
-    return portions
-
-
-def name_portions(portions: Portion) -> list[str]:
-    """Return the names of ``portions`` as they are told over HTTP."""
-    return [portion.name.lower() for portion in portions if portion.name]
+    """Return the portions of ``names``, all for None."""
+    return portions_by_name(names) if names else Portion.ALL
 
 
 def require_acceptable(request: Request, media_type: str) -> None:

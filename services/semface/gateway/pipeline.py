@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
 
 from semface.client import AsyncClient, DecodedFace, Encoding, Extraction, Face, UnderstoodFace
 from semface.descriptors import Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway.provenance import Provenance
 from semface.gateway.settings import GatewaySettings
-from semface.gateway.sources import Bitstream, Described, Photograph, Source
+from semface.gateway.sources import Bitstream, Described, Photograph
 
 
 class FaceChoice(StrEnum):
@@ -91,18 +90,12 @@ class Pipeline:
         self._provenance.made_by(understood.models)
         return understood.faces[0]
 
-    async def coded(self, source: Source, choice: FaceChoice, portions: Portion = Portion.ALL) -> Coded:
+    async def coded(self, source: Photograph | Bitstream, choice: FaceChoice, portions: Portion = Portion.ALL) -> Coded:
         """Return the frame of the one face of ``source``: what a receiver would get."""
-        match source:
-            case Bitstream():
-                return Coded(source.data)
-            case Photograph():
-                face = choose((await self.extract(source)).faces, choice)
-                coding = await self.encode(face.descriptors, portions=portions)
-            case Described():
-                coding = await self.encode(source.values, portions=source.portions & portions)
-            case _:
-                assert_never(source)
+        if isinstance(source, Bitstream):
+            return Coded(source.data)
+        face = choose((await self.extract(source)).faces, choice)
+        coding = await self.encode(face.descriptors, portions=portions)
         return Coded(coding.frames[0].data, coding.model.hash)
 
 

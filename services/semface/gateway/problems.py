@@ -1,7 +1,9 @@
 """Every error as RFC 9457 problem details, from the one error table."""
 
+import math
 import uuid
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -48,6 +50,15 @@ class Problem(BaseModel):
     instance: str | None = Field(None, description="Where our log tells more of a defect of ours.")
 
 
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Problem details (RFC 9457).",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+}
+"""What OpenAPI says of every answer that is no success."""
+
+
 def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
     """Return the answer that tells ``error``."""
     reason = error.reason
@@ -66,7 +77,8 @@ def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        headers["Retry-After"] = str(RETRY_SECONDS)
+        seconds = error.retry_seconds if isinstance(error, CallError) else None
+        headers["Retry-After"] = str(math.ceil(seconds or RETRY_SECONDS))
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 

@@ -2,24 +2,32 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import Request
+from fastapi.security import HTTPBearer
 from pydantic import SecretStr
 
 from semface.errors import Reason, SemfaceError
 
 
-class KeyGuard:
-    """A dependency that lets a request pass only with one of the keys; without keys everything passes."""
+def key_guards(digests: Sequence[SecretStr]) -> list[Callable[..., Any]]:
+    """Return the dependencies that let a request pass only with one of the keys; none where there are no keys."""
+    if not digests:
+        return []
+    documented = HTTPBearer(auto_error=False, description="One of the keys whose digests are in SEMFACE_API_KEYS.")
+    return [documented, KeyGuard(digests)]
 
-    def __init__(self, digests: Iterable[SecretStr]) -> None:
+
+class KeyGuard:
+    """A dependency that lets a request pass only with one of the keys."""
+
+    def __init__(self, digests: Sequence[SecretStr]) -> None:
         self._digests = [bytes.fromhex(digest.get_secret_value()) for digest in digests]
 
     async def __call__(self, request: Request) -> None:
         """Raise ``SemfaceError`` KEY_INVALID unless the request carries a known key."""
-        if not self._digests:
-            return
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         digest = hashlib.sha256(key.strip().encode()).digest()
         # Every digest is compared, so that the time tells nothing of which one came near.

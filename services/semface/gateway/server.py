@@ -45,7 +45,13 @@ class GatewayServer:
             _log.warning("no API keys are set, so the gateway listens on loopback only", host=self.host)
         listener = self._bind()
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(create_app(self._settings), log_config=None, access_log=False, lifespan="on")
+        config = uvicorn.Config(
+            create_app(self._settings),
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=round(self._settings.grace_seconds),
+        )
         self._uvicorn = _Uvicorn(config)
         self._serving = asyncio.create_task(self._uvicorn.serve([listener]))
         while not self._uvicorn.started:

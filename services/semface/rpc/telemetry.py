@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from semface.errors import SemfaceError
+
 _BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
@@ -27,7 +29,12 @@ def configure_logging(level: str, log_format: str) -> None:
 
 
 def describe_exception(error: BaseException) -> dict[str, Any]:
-    """Return the type of ``error`` and where it came from, not its message, which may quote what the caller sent."""
+    """Return the type of ``error`` and where it came from, not its message, which may quote what the caller sent.
+
+    Our own errors never quote anybody: of them reason and message are told, which is enough.
+    """
+    if isinstance(error, SemfaceError):
+        return {"reason": error.reason.name, "message": error.message}
     frames = traceback.extract_tb(error.__traceback__)
     return {
         "exception": type(error).__qualname__,

@@ -8,13 +8,12 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from PIL import Image
 
-from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors
+from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
     AnswerProvenance,
     Choice,
     RequestPipeline,
-    name_portions,
     require_acceptable,
 )
 from semface.gateway.pipeline import Coded, FaceChoice
@@ -35,7 +34,7 @@ async def decode(request: Request, pipeline: RequestPipeline, provenance: Answer
     names = [name for portion in face.portions for name in PORTION_GROUPS[portion]]
     return answers.Decoded(
         descriptors={name: face.descriptors[GROUPS[name]].tolist() for name in names},
-        portions=name_portions(face.portions),
+        portions=portion_names(face.portions),
         quality=face.quality_name,
         models=provenance.models,
         milliseconds=provenance.milliseconds,

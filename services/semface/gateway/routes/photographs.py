@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
 from semface.client import Encoding, Face, Frame, UnderstoodFace
-from semface.descriptors import Portion
+from semface.descriptors import Portion, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
     DEFAULT_OPERATING_POINT,
@@ -18,7 +18,6 @@ from semface.gateway.dependencies import (
     PortionNames,
     Quality,
     RequestPipeline,
-    name_portions,
     read_portions,
     read_quality,
     require_acceptable,
@@ -115,7 +114,7 @@ def _analyzed(face: Face, frame: Frame, meaning: UnderstoodFace, who: answers.Wh
         bits=answers.Bits(
             total=frame.bits,
             header=frame.header_bits,
-            **{name_portions(portion)[0]: bits for portion, bits in frame.payload_bits.items()},
+            **{portion_names(portion)[0]: bits for portion, bits in frame.payload_bits.items()},
         ),
         bitstream=base64.b64encode(frame.data).decode(),
         expression=answers.expression(meaning),

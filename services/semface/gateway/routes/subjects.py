@@ -20,7 +20,7 @@ from semface.gateway.dependencies import (
 from semface.gateway.enrollment import SUBJECT_PATTERN, Enrollment
 from semface.gateway.pipeline import Coded, FaceChoice, Pipeline
 from semface.gateway.provenance import describe_model
-from semface.gateway.sources import Bitstream, Photograph, describe_body, read_source
+from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
 from semface.gateway.store import Template
 
 router = APIRouter(prefix="/v1", tags=["subjects"])
@@ -130,7 +130,9 @@ async def identify_face(
 
 async def _identity(request: Request, pipeline: Pipeline, choice: FaceChoice) -> Coded:
     """Return the frame of the face sent; of a photograph it carries identity only, since nothing else is asked."""
-    return await pipeline.coded(await read_source(request, Photograph, Bitstream), choice, Portion.IDENTITY)
+    source = await read_source(request, Photograph, Bitstream)
+    assert not isinstance(source, Described)
+    return await pipeline.coded(source, choice, Portion.IDENTITY)
 
 
 async def _embed(pipeline: Pipeline, coded: Coded) -> Embedding:
