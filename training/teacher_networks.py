@@ -27,7 +27,7 @@ Array = NDArray[np.floating]
 
 def folder() -> Path:
     """Return where the teachers' ONNX files are."""
-    return Path(os.environ.get("SEMFACE_TEACHERS", REPOSITORY.parent / "shared" / "teachers"))
+    return Path(os.environ.get("SEMFACE_TEACHERS", REPOSITORY / "build" / "teachers"))
 
 
 @cache

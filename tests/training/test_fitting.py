@@ -26,7 +26,7 @@ def test_pose_and_landmarks_of_known_heads_come_back(landmark_model: tuple[np.nd
     random = np.random.default_rng(0)
     coefficients = random.normal(size=(20, len(basis))) * 0.7
     rotation = random.uniform(-0.4, 0.4, (20, 3))
-    translation = random.uniform(-20.0, 20.0, (20, 3)) + [0.0, 0.0, 60.0]
+    translation = random.uniform(-20.0, 20.0, (20, 3)) + np.array([0.0, 0.0, 60.0])
     points = mean + np.einsum("nk,klc->nlc", coefficients, basis)
     fits = fit(seen(points, rotation, translation), mean, basis)
     assert np.abs(fits.rotation - rotation).mean() < 0.02
