@@ -219,7 +219,7 @@ def main() -> None:
         default=frozenset(),
         help="leave out the people of these folds, such as 5-8",
     )
-    parser.add_argument("--loss", choices=tuple(LOSSES), default="mse")
+    parser.add_argument("--loss", choices=tuple(LOSSES), default="relation")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
