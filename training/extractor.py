@@ -6,6 +6,7 @@ the end the network is exported, and the descriptors of all data sets are writte
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import Final
@@ -50,7 +51,7 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / 100)
-        return warm * (0.02 + 0.98 * 0.5 * (1.0 + np.cos(np.pi * min(step / self.steps, 1.0))))
+        return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0))))
 
     def start(self, start_from: Path | None) -> None:
         """Begin from the teacher's convolutions, from another training, or go on with this one."""
