@@ -19,11 +19,10 @@ from tqdm import tqdm
 from semface.morphable.model import MorphableModel
 from training.datasets import REPOSITORY, cache, parse_folds, people_in_folds
 from training.extractor_data import FaceSet
-from training.extractor_export import describe_datasets, export
+from training.extractor_export import BATCH, describe_datasets, export
 from training.extractor_losses import MorphableLosses, Weights
 from training.extractor_network import DescriptorExtractor
 
-BATCH: Final = 64
 BACKBONE_RATE: Final = 3e-4
 HEAD_RATE: Final = 1.5e-3
 FROZEN_BLOCKS: Final = 3

@@ -19,6 +19,8 @@ from training.faces import CROP_MARGIN, CROP_SIDE, DATASETS
 
 MODEL: Final = "descriptor_extraction"
 OPSET: Final = 17
+BATCH: Final = 64
+"""Faces of one training step."""
 CONFIGURATION: Final = f"""name: "{MODEL}"
 platform: "onnxruntime_onnx"
 max_batch_size: 64
@@ -41,8 +43,8 @@ Turns the aligned crop of a face into the 257 descriptors of the morphable face 
 
 ## How it was made
 
-`python -m training.extractor{options}`: {steps} steps of {batch} faces, seed {seed}, {minutes:.0f} minutes on two cores. A MobileNet with
-one linear read-out. It learned at once from the dense landmarks (through the model's projection), from the photograph's
+`python -m training.extractor{options}`: {steps} steps of {batch} faces, seed {seed}, {minutes:.0f} minutes on one core{start}.
+A MobileNet with one linear read-out. It learned at once from the dense landmarks (through the model's projection), from the photograph's
 colours at the model's vertices, from fits of the model to the landmarks, from the identity teacher's embedding (computed
 from shape and texture, with noise on them) and from the FER+ votes (computed from expression, rotation and translation).
 
@@ -81,21 +83,27 @@ def export(
     )
     onnx.save(halve_weights(onnx.load(path)), path)
     (folder / "config.pbtxt").write_text(CONFIGURATION)
+    (folder / "card.md").write_text(card(figures, options, seconds))
+
+
+def card(figures: dict[str, float], options: argparse.Namespace, seconds: float) -> str:
+    """Return the model card of a training with its command's ``options`` and its ``figures`` on the selection part."""
     named = {
         "landmark_error": "landmark error {:.2%} of the square's side",
         "expression_accuracy": "expression accuracy {:.1%}",
+        "identity_cosine": "cosine to the identity teacher {:.3f}",
     }
-    named["identity_cosine"] = "cosine to the identity teacher {:.3f}"
-    card = CARD.format(
-        options="".join(f" --exclude-folds {options.exclude_folds}" if options.exclude_folds else ""),
-        people=f" without the people of folds {options.exclude_folds}" if options.exclude_folds else "",
+    excluded = options.exclude_folds
+    return CARD.format(
+        options=f" --exclude-folds {excluded}" if excluded else "",
+        people=f" without the people of folds {excluded}" if excluded else "",
+        start=f", started from the training kept as `{options.start_from.name}`" if options.start_from else "",
         steps=options.steps,
-        batch=64,
+        batch=BATCH,
         seed=options.seed,
         minutes=seconds / 60.0,
         figures=", ".join(text.format(figures[name]) for name, text in named.items() if name in figures),
     )
-    (folder / "card.md").write_text(card)
 
 
 def describe_datasets(repository: Path) -> None:
