@@ -22,7 +22,7 @@ from semface.understanding.service import services as understanding_services
 from semface.understanding.settings import UnderstandingSettings
 
 _log = structlog.get_logger("semface.up")
-_ANY_ADDRESSES = {"0.0.0.0": LOOPBACK, "::": "[::1]"}
+_ANY_ADDRESSES = {"0.0.0.0": LOOPBACK, "::": "::1"}
 
 
 class StackSettings(ServerSettings):
@@ -54,7 +54,7 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[Stack]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(_services(settings))
         host = _ANY_ADDRESSES.get(settings.host, settings.host)
-        address = f"{host}:{server.port}"
+        address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
         gateway_settings = GatewaySettings(
             extraction_address=address, codec_address=address, understanding_address=address
         )
