@@ -1,7 +1,6 @@
-"""The two networks that read descriptors, their fitting and their export (paper, section II.D).
+"""The two networks that read descriptors, and their fitting (paper, section II.D).
 
-Both are fully connected layers with ReLU and ResNet shortcuts behind a standardisation by training statistics. Their
-weights are kept as 16-bit floats behind a cast, so that the served arithmetic is 32-bit everywhere.
+Both are fully connected layers with ReLU and ResNet shortcuts behind a standardisation by training statistics.
 """
 
 import copy
@@ -11,18 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from tqdm import tqdm
 
-OPSET = 17
 SMALLEST_SCALE = 1e-3
 """A number that hardly varies in training is divided by no less than this, so that it cannot explode later."""
-
-MAX_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,61 +181,3 @@ def _keep(
         unfinished,
     )
     unfinished.replace(path)
-
-
-def export(
-    model: nn.Module, folder: Path, inputs: int, output: tuple[str, int], parameters: dict[str, float] | None = None
-) -> Path:
-    """Write ``model`` as ``folder/1/model.onnx`` with its ``config.pbtxt``; return the path of the network.
-
-    The input is ``descriptors`` (N, inputs), ``output`` names the output and its width, ``parameters`` go into the
-    configuration as they are.
-    """
-    name, width = output
-    path = folder / "1" / "model.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        model.eval(),
-        (torch.zeros(2, inputs),),
-        str(path),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=["descriptors"],
-        output_names=[name],
-        dynamic_axes={"descriptors": {0: "batch"}, name: {0: "batch"}},
-    )
-    graph = halve_weights(onnx.load(path))
-    onnx.checker.check_model(graph, full_check=True)
-    onnx.save(graph, path)
-    (folder / "config.pbtxt").write_text(_configuration(folder.name, inputs, name, width, parameters or {}))
-    return path
-
-
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the matrices of ``model`` as 16-bit floats, each behind a cast to 32 bits; return the model."""
-    graph = model.graph
-    casts = []
-    for initializer in graph.initializer:
-        if initializer.data_type == TensorProto.FLOAT and len(initializer.dims) > 1:
-            name, values = initializer.name, numpy_helper.to_array(initializer)
-            initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model
-
-
-def _configuration(name: str, inputs: int, output: str, width: int, parameters: dict[str, float]) -> str:
-    lines = [
-        f'name: "{name}"',
-        'platform: "onnxruntime_onnx"',
-        f"max_batch_size: {MAX_BATCH_SIZE}",
-        f'input [ {{ name: "descriptors" data_type: TYPE_FP32 dims: [ {inputs} ] }} ]',
-        f'output [ {{ name: "{output}" data_type: TYPE_FP32 dims: [ {width} ] }} ]',
-        "dynamic_batching { max_queue_delay_microseconds: 500 }",
-    ]
-    lines += [
-        f'parameters {{ key: "{key}" value {{ string_value: "{value:.6f}" }} }}' for key, value in parameters.items()
-    ]
-    return "\n".join(lines) + "\n"

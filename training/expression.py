@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from semface.descriptors import Portion
 from semface.evaluation.protocol import calibration_error, mean_class_accuracy
 from training import datasets
-from training.descriptor_networks import DescriptorNetwork, ExpressionRecognizer, Schedule, Shape, export, fit
+from training.descriptor_networks import DescriptorNetwork, ExpressionRecognizer, Schedule, Shape, fit
+from training.network_export import Port, export_network
 from training.received_descriptors import ReceivedDescriptors, digest, load_descriptors, receive
 
 MODEL = "expression_recognition"
@@ -159,7 +160,7 @@ def main() -> None:
     received = receive(names, descriptors, Portion.EXPRESSION, arguments.output)
     model = train(received, votes, arguments)
     folder = arguments.output / MODEL
-    export(model, folder, SHAPE.inputs, ("confidences", SHAPE.outputs))
+    export_network(model, folder, Port("descriptors", (SHAPE.inputs,)), Port("confidences", (SHAPE.outputs,)))
     (folder / "card.md").write_text(card(model, received, votes, arguments))
     for name, accuracy, balanced, error in figures(model, received, votes):
         print(f"{name}: accuracy {accuracy:.4f}, mean class accuracy {balanced:.4f}, calibration error {error:.4f}")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from tqdm import tqdm
@@ -13,21 +12,13 @@ from tqdm import tqdm
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.extraction.alignment import CROP_SIZE
 from training.datasets import cache
-from training.descriptor_networks import halve_weights
 from training.extractor_network import DescriptorExtractor
 from training.faces import CROP_MARGIN, CROP_SIDE, DATASETS
+from training.network_export import Port, export_network
 
 MODEL: Final = "descriptor_extraction"
-OPSET: Final = 17
 BATCH: Final = 64
 """Faces of one training step."""
-CONFIGURATION: Final = f"""name: "{MODEL}"
-platform: "onnxruntime_onnx"
-max_batch_size: 64
-input [ {{ name: "crops" data_type: TYPE_UINT8 dims: [ {CROP_SIZE}, {CROP_SIZE}, 3 ] }} ]
-output [ {{ name: "descriptors" data_type: TYPE_FP32 dims: [ {DESCRIPTOR_SIZE} ] }} ]
-dynamic_batching {{ max_queue_delay_microseconds: 1000 }}
-"""
 CARD: Final = """# Descriptor extraction
 
 ## What it does
@@ -69,20 +60,14 @@ def export(
 ) -> None:
     """Write ``descriptor_extraction`` with its configuration and card into the repository ``options.output``."""
     folder = options.output / MODEL
-    path = folder / "1" / "model.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        network.eval().to(memory_format=torch.contiguous_format),
-        (torch.zeros(2, CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8),),
-        str(path),
-        dynamo=False,
-        opset_version=OPSET,
-        input_names=["crops"],
-        output_names=["descriptors"],
-        dynamic_axes={"crops": {0: "batch"}, "descriptors": {0: "batch"}},
+    export_network(
+        network.to(memory_format=torch.contiguous_format),
+        folder,
+        Port("crops", (CROP_SIZE, CROP_SIZE, 3), torch.uint8),
+        Port("descriptors", (DESCRIPTOR_SIZE,)),
+        max_batch_size=64,
+        queue_delay=1000,
     )
-    onnx.save(halve_weights(onnx.load(path)), path)
-    (folder / "config.pbtxt").write_text(CONFIGURATION)
     (folder / "card.md").write_text(card(figures, options, seconds))
 
 

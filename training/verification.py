@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from semface.descriptors import Portion
 from semface.evaluation.protocol import tar_at_far, threshold_at_far
 from training import datasets
-from training.descriptor_networks import DescriptorNetwork, FaceEmbedder, Schedule, Shape, export, fit
+from training.descriptor_networks import DescriptorNetwork, FaceEmbedder, Schedule, Shape, fit
+from training.network_export import Port, export_network
 from training.received_descriptors import ReceivedDescriptors, digest, load_descriptors, receive
 
 MODEL = "face_verification"
@@ -230,7 +231,8 @@ def main() -> None:
     model = train(faces, received, pairs, arguments)
     chosen = thresholds(model, faces, received, pairs)
     folder = arguments.output / MODEL
-    export(model, folder, SHAPE.inputs, ("embedding", SHAPE.outputs), chosen)
+    ports = Port("descriptors", (SHAPE.inputs,)), Port("embedding", (SHAPE.outputs,))
+    export_network(model, folder, *ports, parameters=chosen)
     (folder / "card.md").write_text(card(model, faces, received, pairs, chosen, arguments))
     for name, accuracy, tar, strict, cosine in figures(model, faces, received, pairs):
         print(f"{name}: accuracy {accuracy:.4f}, TAR {tar:.4f} and {strict:.4f}, cosine to the teacher {cosine:.4f}")

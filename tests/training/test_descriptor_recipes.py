@@ -17,9 +17,9 @@ from training.descriptor_networks import (  # noqa: E402
     FaceEmbedder,
     Schedule,
     Shape,
-    export,
     fit,
 )
+from training.network_export import Port, export_network  # noqa: E402
 
 SHAPE = Shape(inputs=6, outputs=3, width=16, blocks=2, dropout=0.2)
 
@@ -63,7 +63,9 @@ def test_the_exported_network_answers_as_the_trained_one(tmp_path: Path, kind: s
     torch.manual_seed(1)
     network = DescriptorNetwork(SHAPE, samples())
     model = ExpressionRecognizer(network, 1.7) if kind == "confidences" else FaceEmbedder(network)
-    path = export(model, tmp_path / "tiny", SHAPE.inputs, (kind, SHAPE.outputs), {"threshold_accuracy": 0.25})
+    ports = Port("descriptors", (SHAPE.inputs,)), Port(kind, (SHAPE.outputs,))
+    export_network(model, tmp_path / "tiny", *ports, parameters={"threshold_accuracy": 0.25})
+    path = tmp_path / "tiny" / "1" / "model.onnx"
     (served,) = ort.InferenceSession(path).run(None, {"descriptors": samples()})
     with torch.inference_mode():
         trained = model.eval()(torch.from_numpy(samples())).numpy()

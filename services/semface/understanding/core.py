@@ -125,7 +125,7 @@ class Understanding:
             )
         return float(value)
 
-    def decision(self, score: float, operating_point: OperatingPoint = OperatingPoint.FAR_1E_3) -> Decision:
+    def decision(self, score: float, operating_point: OperatingPoint = OperatingPoint.FAR_1E_2) -> Decision:
         """Return what a ``score`` (cosine) means at ``operating_point``: a match from the threshold upwards."""
         threshold = self.threshold(operating_point)
         return Decision(score >= threshold, score, threshold, operating_point, self.verification_model)

@@ -1,0 +1,84 @@
+"""Writing a network into a model repository: ONNX with 16-bit weights behind a cast, and its configuration."""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+OPSET: Final = 17
+
+
+class Port(NamedTuple):
+    """An input or output of a network: its name and its shape without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+    def configuration(self) -> str:
+        """Return the port as ``config.pbtxt`` writes it."""
+        kind = {torch.float32: "TYPE_FP32", torch.uint8: "TYPE_UINT8"}[self.dtype]
+        sizes = ", ".join(str(size) for size in self.shape)
+        return f'[ {{ name: "{self.name}" data_type: {kind} dims: [ {sizes} ] }} ]'
+
+
+def export_network(
+    model: nn.Module,
+    folder: Path,
+    source: Port,
+    target: Port,
+    *,
+    max_batch_size: int = 256,
+    queue_delay: int = 0,
+    parameters: dict[str, float] | None = None,
+) -> None:
+    """Write ``model`` as ``folder/1/model.onnx`` with its ``config.pbtxt``; the folder's name is the network's.
+
+    ``queue_delay`` is in microseconds: how long a batch waits for company; a small network is not worth a wait.
+    ``parameters`` go into the configuration, for who uses the network's output.
+    """
+    path = folder / "1" / "model.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        model.eval(),
+        (torch.zeros(2, *source.shape, dtype=source.dtype),),
+        str(path),
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=[source.name],
+        output_names=[target.name],
+        dynamic_axes={source.name: {0: "batch"}, target.name: {0: "batch"}},
+    )
+    graph = halve_weights(onnx.load(path))
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, path)
+    lines = [
+        f'name: "{folder.name}"',
+        'platform: "onnxruntime_onnx"',
+        f"max_batch_size: {max_batch_size}",
+        f"input {source.configuration()}",
+        f"output {target.configuration()}",
+        f"dynamic_batching {{ max_queue_delay_microseconds: {queue_delay} }}",
+    ]
+    for key, value in (parameters or {}).items():
+        lines.append(f'parameters {{ key: "{key}" value {{ string_value: "{value:.6f}" }} }}')
+    (folder / "config.pbtxt").write_text("\n".join(lines) + "\n")
+
+
+def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Keep the matrices of ``model`` as 16-bit floats, each behind a cast to 32 bits; return the model."""
+    graph = model.graph
+    casts = []
+    for initializer in graph.initializer:
+        if initializer.data_type == TensorProto.FLOAT and len(initializer.dims) > 1:
+            name, values = initializer.name, numpy_helper.to_array(initializer)
+            initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
