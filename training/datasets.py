@@ -16,22 +16,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-VOTES = (
-    "neutral",
-    "happiness",
-    "surprise",
-    "sadness",
-    "anger",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "no_face",
-)
-"""The ten things a FER+ rater could vote for; the first eight are the expression classes."""
+from semface.evaluation.expression import VOTE_COLUMNS
 
-CLASSES = VOTES[:8]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def root() -> Path:
@@ -87,20 +74,13 @@ def ferplus(split: str) -> Iterator[Picture]:
 
 
 def ferplus_votes(split: str) -> dict[str, NDArray[np.float32]]:
-    """Return the ten votes, in the order of ``VOTES``, of each picture by name."""
+    """Return the ten votes, in the order of ``VOTE_COLUMNS``, of each picture by name."""
     with zipfile.ZipFile(root() / f"ferplus_{split}.zip") as archive:
         rows = csv.DictReader(io.StringIO(archive.read("votes.csv").decode()))
         return {
-            PurePosixPath(row["image"]).stem: np.array([float(row[vote]) for vote in VOTES], np.float32) for row in rows
+            PurePosixPath(row["image"]).stem: np.array([float(row[vote]) for vote in VOTE_COLUMNS], np.float32)
+            for row in rows
         }
-
-
-def usable_label(votes: NDArray[np.float32]) -> int | None:
-    """Return the class with strictly more votes than each of the other nine, or None where there is no such class."""
-    leading = int(votes.argmax())
-    if leading >= len(CLASSES) or (votes == votes[leading]).sum() > 1:
-        return None
-    return leading
 
 
 def is_selection(data: bytes) -> bool:

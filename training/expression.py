@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from semface.descriptors import Portion
+from semface.evaluation.expression import majority_label
 from semface.evaluation.protocol import calibration_error, mean_class_accuracy
+from semface.understanding.core import EXPRESSIONS
 from training import datasets
 from training.descriptor_networks import DescriptorNetwork, ExpressionRecognizer, Schedule, Shape, fit
 from training.network_export import Port, export_network
@@ -42,10 +44,10 @@ def load() -> tuple[tuple[str, ...], NDArray[np.float32], Votes]:
     names, descriptors = load_descriptors("ferplus_train")
     votes = datasets.ferplus_votes("train")
     selection = {picture.name for picture in datasets.ferplus("train") if datasets.is_selection(picture.data)}
-    labels = {name: datasets.usable_label(votes[name]) for name in names}
+    labels = {name: majority_label(votes[name]) for name in names}
     rows = [row for row, name in enumerate(names) if labels[name] is not None]
     kept = tuple(names[row] for row in rows)
-    counts = np.array([votes[name][: len(datasets.CLASSES)] for name in kept])
+    counts = np.array([votes[name][: len(EXPRESSIONS)] for name in kept])
     return (
         kept,
         descriptors[rows],
@@ -115,7 +117,7 @@ def recalls(
         predicted = model(received.by_default(np.flatnonzero(votes.selection))).numpy().argmax(axis=1)
     labels, learned = votes.labels[votes.selection], votes.labels[~votes.selection]
     rows = []
-    for number, name in enumerate(datasets.CLASSES):
+    for number, name in enumerate(EXPRESSIONS):
         ours = labels == number
         share = float((predicted[ours] == number).mean()) if ours.any() else float("nan")
         rows.append((name, int((learned == number).sum()), int(ours.sum()), share))
@@ -128,7 +130,7 @@ def card(
     """Return the model card in Markdown."""
     return CARD.read_text().format(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        classes=", ".join(datasets.CLASSES),
+        classes=", ".join(EXPRESSIONS),
         training_pictures=int((~votes.selection).sum()),
         selection_pictures=int(votes.selection.sum()),
         ways=", ".join(received.names),

@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from semface.evaluation.expression import majority_label
 from semface.extraction.alignment import CROP_SIZE
 from semface.morphable.model import MorphableModel
+from semface.understanding.core import EXPRESSIONS
 from training.datasets import (
-    CLASSES,
     cache,
     ferplus,
     ferplus_votes,
     is_selection,
     is_selection_person,
     person,
-    usable_label,
 )
 from training.extractor_losses import Batch
 from training.faces import CROP_MARGIN
@@ -73,14 +73,14 @@ class FaceSet:
 
     def _read_labels(self) -> None:
         votes = ferplus_votes("train")
-        self.votes = torch.zeros(len(self.names), len(CLASSES))
+        self.votes = torch.zeros(len(self.names), len(EXPRESSIONS))
         self.labels = torch.full((len(self.names),), -1)
         for index in range(self.identity_count, len(self.names)):
             found = votes[self.names[index]]
-            label = usable_label(found)
+            label = majority_label(found)
             if label is not None:
                 self.labels[index] = label
-                self.votes[index] = torch.tensor(found[: len(CLASSES)] / found[: len(CLASSES)].sum())
+                self.votes[index] = torch.tensor(found[: len(EXPRESSIONS)] / found[: len(EXPRESSIONS)].sum())
 
     def _split(self, excluded: frozenset[str]) -> None:
         held = {picture.name for picture in ferplus("train") if is_selection(picture.data)}

@@ -19,11 +19,12 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from semface.descriptors import GROUP_SIZES
+from semface.evaluation.expression import majority_label
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, rotation_matrix
 from semface.morphable.illumination import shading
 from semface.morphable.model import MODEL_FILE, MorphableModel
 from training.correspondence import LANDMARKS_68, landmark_places, outer_skin
-from training.datasets import cache, ferplus_votes, people_in_folds, person, usable_label
+from training.datasets import cache, ferplus_votes, people_in_folds, person
 from training.fitting import Fits, fit
 from training.head import Head, read_head
 from training.registration import estimate_light, sample, seen_vertices
@@ -174,7 +175,7 @@ def learn_geometry(
     people, expressive = basis_photographs(), read_faces("ferplus_train")
     votes = ferplus_votes("train")
     expressive = expressive[np.arange(len(expressive.names)) < EXPRESSIVE_FACES]
-    neutral = np.array([usable_label(votes[str(name)]) == 0 for name in expressive.names])
+    neutral = np.array([majority_label(votes[str(name)]) == 0 for name in expressive.names])
     landmarks = np.concatenate([people.landmarks, expressive.landmarks])
     fits = fit(landmarks, at_landmarks(head.mean), at_landmarks(raw))
     identity, strength = np.split(fits.coefficients, [RAW_SHAPES], axis=1)

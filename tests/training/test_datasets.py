@@ -16,19 +16,6 @@ def test_a_person_is_the_name_without_its_number() -> None:
     assert datasets.person("Anna_Maria_Perez_0012") == "Anna_Maria_Perez"
 
 
-@pytest.mark.parametrize(
-    ("votes", "label"),
-    [
-        ([9, 0, 0, 0, 0, 0, 0, 0, 1, 0], 0),
-        ([5, 5, 0, 0, 0, 0, 0, 0, 0, 0], None),
-        ([1, 2, 0, 0, 0, 0, 0, 0, 7, 0], None),
-        ([0, 0, 0, 0, 0, 0, 0, 6, 4, 0], 7),
-    ],
-)
-def test_a_picture_counts_only_if_one_class_leads_alone(votes: list[int], label: int | None) -> None:
-    assert datasets.usable_label(np.array(votes, np.float32)) == label
-
-
 def test_about_a_tenth_is_kept_for_selection() -> None:
     share = np.mean([datasets.is_selection(str(number).encode()) for number in range(5000)])
     assert share == pytest.approx(0.1, abs=0.02)
