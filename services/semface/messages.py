@@ -52,9 +52,14 @@ def unpack_vector(data: bytes, size: int, field: str) -> NDArray[np.float32]:
     values = np.frombuffer(data, dtype=_WIRE_FLOAT).astype(np.float32)
     if not np.isfinite(values).all():
         raise SemfaceError(Reason.NOT_FINITE, f"{field}: numbers must be finite; NaN or infinity found", field=field)
+    require_plausible(values, field)
+    return values
+
+
+def require_plausible(values: NDArray[np.float32], field: str) -> None:
+    """Raise FIELD_INVALID for a number beyond ±``LARGEST`` in ``values`` (size,)."""
     if np.abs(values).max() > LARGEST:
         raise SemfaceError(Reason.FIELD_INVALID, f"{field}: numbers must be within ±{LARGEST:,.0f}", field=field)
-    return values
 
 
 def pack_descriptors(values: ArrayLike, portions: Portion = Portion.ALL) -> descriptors_pb2.Descriptors:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semface.errors import SemfaceError
 from semface.morphable.rasterizer import rasterize
 
 TRIANGLE = np.array([[0, 1, 2]], np.int32)
@@ -28,6 +29,17 @@ def test_the_nearer_triangle_hides_the_farther_whatever_their_order() -> None:
 def test_a_triangle_that_shows_its_back_is_not_drawn() -> None:
     points = np.array([[0.0, 0.0], [64.0, 64.0], [0.0, 64.0]])
     assert (rasterize(points, np.ones(3), TRIANGLE, 64, 64).triangle < 0).all()
+
+
+def test_a_triangle_far_larger_than_the_picture_covers_it() -> None:
+    points = np.array([[-9e6, -9e6], [-9e6, 9e6], [9e6, 0.0]])
+    assert (rasterize(points, np.ones(3), TRIANGLE, 64, 64).triangle == 0).all()
+
+
+def test_more_large_triangles_than_a_face_has_are_refused() -> None:
+    points = np.array([[-9e6, -9e6], [-9e6, 9e6], [9e6, 0.0]])
+    with pytest.raises(SemfaceError, match="too near"):
+        rasterize(points, np.ones(3), np.repeat(TRIANGLE, 100, axis=0), 512, 512)
 
 
 @given(st.lists(st.floats(-40.0, 100.0), min_size=6, max_size=6))

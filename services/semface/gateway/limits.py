@@ -4,6 +4,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semface.errors import Reason, SemfaceError
+from semface.gateway.sources import BITSTREAM_TYPE
 
 MULTIPART_OVERHEAD = 4096
 """Bytes that a multipart body may need beside its photograph."""
@@ -28,7 +29,7 @@ class BodyLimit:
 
         async def receive_limited() -> Message:
             nonlocal read
-            _refuse_beyond(limit, reason, int(declared) if declared.isdigit() else 0)
+            _refuse_beyond(limit, reason, int(declared) if declared.isdecimal() else 0)
             message = await receive()
             read += len(message.get("body", b""))
             _refuse_beyond(limit, reason, read)
@@ -41,7 +42,7 @@ class BodyLimit:
             return self._max_image_bytes, Reason.IMAGE_TOO_LARGE
         if content_type.startswith("multipart/"):
             return self._max_image_bytes + MULTIPART_OVERHEAD, Reason.IMAGE_TOO_LARGE
-        if content_type.startswith("application/vnd.semface.bitstream"):
+        if content_type.startswith(BITSTREAM_TYPE):
             return self._max_message_bytes, Reason.BITSTREAM_TOO_LARGE
         return self._max_message_bytes, Reason.BODY_TOO_LARGE
 

@@ -22,6 +22,7 @@ from semface.descriptors import (
     validate,
 )
 from semface.errors import Reason, SemfaceError
+from semface.messages import require_plausible
 
 BITSTREAM_TYPE = "application/vnd.semface.bitstream"
 JSON_TYPE = "application/json"
@@ -145,17 +146,23 @@ def _read_json(body: bytes) -> Source:
 
 def _read_descriptors(numbers: object) -> Described:
     if not isinstance(numbers, dict):
-        return Described(validate(_vector(numbers, "descriptors"))[0], Portion.ALL)
+        return Described(_checked(numbers, DESCRIPTOR_SIZE, "descriptors"), Portion.ALL)
     if not numbers or not numbers.keys() <= GROUP_SIZES.keys():
         raise SemfaceError(Reason.FIELD_INVALID, f"groups are: {', '.join(GROUP_SIZES)}", field="descriptors")
     values = np.zeros(DESCRIPTOR_SIZE, dtype=np.float32)
     for name, group in numbers.items():
-        values[GROUPS[name]] = validate(_vector(group, f"descriptors.{name}"), GROUP_SIZES[name])[0]
+        values[GROUPS[name]] = _checked(group, GROUP_SIZES[name], f"descriptors.{name}")
     portions = Portion(0)
     for portion, names in PORTION_GROUPS.items():
         if numbers.keys() >= set(names):
             portions |= portion
     return Described(values, portions)
+
+
+def _checked(values: object, size: int, field: str) -> Descriptors:
+    vector = validate(_vector(values, field), size)[0]
+    require_plausible(vector, field)
+    return vector
 
 
 def _vector(values: object, field: str) -> NDArray[np.float64]:

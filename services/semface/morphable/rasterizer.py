@@ -1,12 +1,21 @@
 """A z-buffer rasteriser in numpy: small triangles of one size class are filled together."""
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE_CLASSES: Final = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-"""Triangles are grouped by the side of the smallest of these squares that holds their bounding box, in pixels."""
+from semface.errors import Reason, SemfaceError
+
+SMALLEST_CLASS: Final = 2
+"""Triangles are grouped by the smallest square of this side, or of it doubled, that holds them, in pixels."""
+
+CANDIDATES_AT_ONCE: Final = 1 << 18
+"""Pixels of such squares that are looked at together, which bounds the memory."""
+
+CANDIDATES_FOR_EACH_PIXEL: Final = 32
+"""Squares that may cover a pixel of the picture in the mean, which bounds the time; a face needs some ten."""
 
 Array = NDArray[np.floating]
 
@@ -24,33 +33,47 @@ def rasterize(points: Array, depth: Array, triangles: NDArray[np.int32], height:
     """Find the triangle nearest to the camera at each pixel's centre.
 
     ``points`` (V, 2) are pixels, x right and y down; ``depth`` (V,) grows away from the camera; triangles that show
-    their back (clockwise in the picture after the y axis is turned) are left out.
+    their back (clockwise in the picture after the y axis is turned) are left out. Raises FIELD_INVALID, before any is
+    drawn, for so many large triangles as no face has.
     """
     corners = points[triangles]
-    low = np.ceil(corners.min(axis=1) - 0.5).astype(np.int64)
-    high = np.floor(corners.max(axis=1) - 0.5).astype(np.int64)
+    limit = np.array([width, height])
+    # Only what lies in the picture is looked at, however large a triangle is.
+    low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, limit).astype(np.int64)
+    high = np.clip(np.floor(corners.max(axis=1) - 0.5), -1, limit - 1).astype(np.int64)
     edge_a, edge_b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0]
-    inside = (high >= 0).all(axis=1) & (low < [width, height]).all(axis=1)
-    drawn = np.flatnonzero((area < 0) & (high >= low).all(axis=1) & inside)
-    extent = (high - low).max(axis=1) + 1
+    drawn = np.flatnonzero((area < 0) & (high >= low).all(axis=1))
+    extent = (high[drawn] - low[drawn]).max(axis=1) + 1
 
-    pieces, smaller = [], 0
-    for size in SIZE_CLASSES:
-        members = drawn[(extent[drawn] > smaller) & (extent[drawn] <= size)]
-        smaller = size
-        if members.size:
-            pieces.append(_fill(corners, area, depth[triangles], low, members, size, height, width))
     triangle = np.full(height * width, -1, np.int32)
     weights = np.zeros((height * width, 3), np.float32)
-    if pieces:
-        pixel, which, weight, z = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    nearest = np.full(height * width, np.inf)
+    for members, size in _batches(drawn, extent, height * width):
+        pixel, which, weight, z = _fill(corners, area, depth[triangles], low, members, size, height, width)
         far_first = np.argsort(-z, kind="stable")
-        pixel = pixel[far_first]
+        seen = far_first[z[far_first] <= nearest[pixel[far_first]]]
         # Later assignments win, so the nearest fragment of each pixel stays.
-        triangle[pixel] = which[far_first]
-        weights[pixel] = weight[far_first]
+        nearest[pixel[seen]] = z[seen]
+        triangle[pixel[seen]] = which[seen]
+        weights[pixel[seen]] = weight[seen]
     return Fragments(triangle.reshape(height, width), weights.reshape(height, width, 3))
+
+
+def _batches(drawn: NDArray[np.intp], extent: NDArray[np.int64], pixels: int) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """Yield triangles of one size class with the side of its square, few enough to be filled together."""
+    doublings = np.ceil(np.log2(np.maximum(extent, SMALLEST_CLASS) / SMALLEST_CLASS)).astype(np.int64)
+    sides = SMALLEST_CLASS << doublings
+    # Each triangle may cost its smallest square, whatever the size of the picture.
+    if (sides**2).sum() > CANDIDATES_FOR_EACH_PIXEL * pixels + SMALLEST_CLASS**2 * len(drawn):
+        raise SemfaceError(
+            Reason.FIELD_INVALID, "the face is too near or too distorted to be drawn", field="descriptors"
+        )
+    for side in np.unique(sides).tolist():
+        members = drawn[sides == side]
+        together = max(1, CANDIDATES_AT_ONCE // side**2)
+        for start in range(0, len(members), together):
+            yield members[start : start + together], side
 
 
 def _fill(
