@@ -28,7 +28,6 @@ CROP_SIDE: Final = 144
 """Side of a cached crop in pixels."""
 CROP_MARGIN: Final = 144 / 112
 """Side of a cached crop over the face square's: room for shifted, turned and scaled crops in training."""
-CROP_SHARE: Final = 1.0 / CROP_MARGIN
 
 DATASETS: Final = ("lfw", "ferplus_train", "ferplus_valid")
 

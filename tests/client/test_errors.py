@@ -100,6 +100,16 @@ async def test_a_server_that_is_away_is_told_at_once() -> None:
     assert caught.value.reason is Reason.BACKEND_AWAY
 
 
+async def test_a_server_that_stops_before_it_has_answered_is_away() -> None:
+    async with running(grace_seconds=0.1) as service, AsyncClient(f"127.0.0.1:{service.server.port}") as client:
+        call = asyncio.create_task(client.recognize(FACE, model="wait"))
+        await service.until_entered(1)
+        await service.server.stop()
+        with pytest.raises(CallError) as caught:
+            await call
+    assert caught.value.reason is Reason.BACKEND_AWAY
+
+
 async def test_health_is_asked_for_by_service() -> None:
     async with running() as service, AsyncClient(f"127.0.0.1:{service.server.port}") as client:
         await service.server.wait_until_serving()

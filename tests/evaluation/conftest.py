@@ -19,8 +19,8 @@ FACE = (150, 10, 310, 170)
 def astronaut() -> Image.Image:
     """The portrait that scikit-image carries, 512 x 512."""
     package = find_spec("skimage")
-    if package is None or package.origin is None:
-        pytest.skip("scikit-image, which carries the photograph, is not installed")
+    assert package is not None
+    assert package.origin is not None
     return Image.open(Path(package.origin).parent / "data" / "astronaut.png").convert("RGB")
 
 
@@ -78,8 +78,4 @@ def datasets() -> Path:
 @pytest.fixture(scope="session")
 def trained_repository() -> Path:
     """The repository of trained networks."""
-    path = ROOT / "model_repository"
-    for name in ("face_detection_output", "descriptor_extraction", "codec_synthesis", "face_verification"):
-        if not (path / name / "1" / "model.onnx").exists():
-            pytest.skip(f"{name} is not built or trained yet")
-    return path
+    return ROOT / "model_repository"

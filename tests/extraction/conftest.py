@@ -18,8 +18,8 @@ Pixels = NDArray[np.uint8]
 def photograph() -> Pixels:
     """The portrait of an astronaut that scikit-image carries: RGB uint8 (512, 512, 3), one face."""
     package = importlib.util.find_spec("skimage")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("scikit-image, which carries the photograph, is not installed")
+    assert package is not None
+    assert package.submodule_search_locations
     with Image.open(Path(package.submodule_search_locations[0]) / "data" / "astronaut.png") as image:
         return np.asarray(image.convert("RGB"))
 

@@ -31,7 +31,7 @@ def enroll(
     """Enrol a face as a subject; only its embedding is kept."""
     from urllib.parse import quote
 
-    show(_send("PUT", f"{url}/v1/subjects/{quote(subject, safe='')}", source, {"face": face}), as_json)
+    show(_send("PUT", url, f"/v1/subjects/{quote(subject, safe='')}", source, {"face": face}), as_json)
 
 
 @app.command()
@@ -45,10 +45,10 @@ def identify(
 ) -> None:
     """Tell which enrolled subject a face is."""
     asked = {"top": top, "operating_point": operating_point, "face": face}
-    show(_send("POST", f"{url}/v1/identify", source, asked), as_json)
+    show(_send("POST", url, "/v1/identify", source, asked), as_json)
 
 
-def _send(method: str, url: str, source: Path, asked: dict[str, Any]) -> dict[str, Any]:
+def _send(method: str, url: str, path: str, source: Path, asked: dict[str, Any]) -> dict[str, Any]:
     import httpx
 
     from semface.errors import Reason, SemfaceError
@@ -58,7 +58,7 @@ def _send(method: str, url: str, source: Path, asked: dict[str, Any]) -> dict[st
     if key := os.environ.get("SEMFACE_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     try:
-        answer = httpx.request(method, url, params=asked, content=body, headers=headers, timeout=TIMEOUT_SECONDS)
+        answer = httpx.request(method, url + path, params=asked, content=body, headers=headers, timeout=TIMEOUT_SECONDS)
         told: dict[str, Any] = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise SemfaceError(Reason.BACKEND_AWAY, f"no gateway answers at {url}") from error

@@ -27,6 +27,7 @@ MODELS: Final = (
 """The networks that extraction needs."""
 
 CANARY_SIDE: Final = 64
+MAXIMUM_FACES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Face:
 class Extractor:
     """Finds and describes faces with the networks of an engine."""
 
-    def __init__(self, engine: Engine, detector: DetectorOptions | None = None, maximum_faces: int = 64) -> None:
+    def __init__(
+        self, engine: Engine, detector: DetectorOptions | None = None, maximum_faces: int = MAXIMUM_FACES
+    ) -> None:
         """Use ``engine``, which must serve all of ``MODELS``; of a crowd, describe the ``maximum_faces`` largest."""
         self._engine = engine
         self._detector = FaceDetector(engine, detector)

@@ -2,20 +2,30 @@
 
 from pydantic import Field
 
+from semface.extraction.core import MAXIMUM_FACES
+from semface.extraction.detection import DetectorOptions
+from semface.extraction.image import DEFAULT_LIMITS
 from semface.rpc.settings import ServerSettings
 
 
 class ExtractionSettings(ServerSettings):
     """What the extraction service needs beside what every server needs."""
 
-    max_image_bytes: int = Field(10_000_000, gt=0, description="Largest encoded photograph, in bytes.")
+    max_image_bytes: int = Field(DEFAULT_LIMITS.max_bytes, gt=0, description="Largest encoded photograph, in bytes.")
     max_image_pixels: int = Field(
-        50_000_000, gt=0, le=170_000_000, description="Largest photograph by the size in its header, in pixels."
+        DEFAULT_LIMITS.max_pixels,
+        gt=0,
+        le=170_000_000,
+        description="Largest photograph by the size in its header, in pixels.",
     )
     minimum_face_pixels: float = Field(
-        32.0, ge=12, description="Smallest face sought, in pixels; in a small photograph smaller ones are found too."
+        DetectorOptions().minimum_face,
+        ge=12,
+        description="Smallest face sought, in pixels; in a small photograph smaller ones are found too.",
     )
-    maximum_faces: int = Field(64, ge=1, description="Of a crowd, how many of the largest faces are described.")
+    maximum_faces: int = Field(
+        MAXIMUM_FACES, ge=1, description="Of a crowd, how many of the largest faces are described."
+    )
     minimum_quality: float = Field(
         0.08, ge=0, le=1, description="Faces of less quality are left out; when none is left, LOW_QUALITY is answered."
     )
