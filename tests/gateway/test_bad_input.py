@@ -1,4 +1,6 @@
+import socket
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -162,3 +164,20 @@ def test_every_flipped_bit_of_a_payload_is_refused(client: httpx.Client, frame: 
 def test_a_wrong_method_is_told_the_right_ones(client: httpx.Client) -> None:
     answer = client.put("/v1/analyze")
     assert answer.headers["allow"] == "POST"
+
+
+def test_a_type_in_capitals_has_the_same_limit(client: httpx.Client) -> None:
+    answer = client.post("/v1/encode", content=bytes(TOO_LONG), headers={"Content-Type": "Image/JPEG"})
+    assert (answer.status_code, answer.json()["reason"]) == (413, "IMAGE_TOO_LARGE")
+
+
+def test_a_caller_that_leaves_in_the_middle_of_a_body_is_no_defect(client: httpx.Client) -> None:
+    head = "POST /v1/decode HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as caller:
+        caller.sendall(head.encode() + b"{")
+    counted = 'semface_http_requests_total{method="POST",route="/v1/decode",status="499"}'
+    until = time.monotonic() + 5
+    while counted not in client.get("/metrics").text:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert 'status="500"' not in client.get("/metrics").text

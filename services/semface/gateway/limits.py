@@ -23,7 +23,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        limit, reason = self._limit(headers.get("content-type", ""))
+        limit, reason = self._limit(headers.get("content-type", "").lower())
         declared = headers.get("content-length", "0")
         read = 0
 

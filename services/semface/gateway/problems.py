@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semface.client import CallError
@@ -130,6 +131,9 @@ class DefectGuard:
 
         try:
             await self._app(scope, receive, send_noted)
+        except ClientDisconnect:
+            # Nobody is left to answer, and nothing of ours went wrong.
+            return
         except Exception as error:
             instance = uuid.uuid4().urn
             _log.error("defect", instance=instance, **describe_exception(error))

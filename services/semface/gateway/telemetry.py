@@ -7,6 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+CALLER_GONE = 499
+"""The status under which a request is counted whose caller left before it was answered."""
+
 _log = structlog.get_logger("semface.gateway")
 
 
@@ -48,7 +51,7 @@ class RequestTelemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status = time.perf_counter(), CALLER_GONE
 
         async def send_noted(message: Message) -> None:
             nonlocal status
