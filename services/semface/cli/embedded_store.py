@@ -17,10 +17,14 @@ def embedded_store(data: Path | None) -> Iterator[str]:
     # A socket's path may have some hundred characters at most, so it never lies in the folder of the data.
     with tempfile.TemporaryDirectory(prefix="semface-") as folder:
         socket = Path(folder) / "valkey.sock"
+        kept = (data or Path(folder)) / "valkey"
+        # Templates are personal data: other users of the machine cannot read the folder, even one made before.
+        kept.mkdir(parents=True, exist_ok=True)
+        kept.chmod(0o700)
         server = ValkeyServer(
             port=0,
             unix_socket_path=socket,
-            data_dir=(data or Path(folder)) / "valkey",
+            data_dir=kept,
             persist=data is not None,
             config={"appendonly": "yes", "appendfsync": "everysec"} if data else {},
         )
