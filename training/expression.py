@@ -109,9 +109,7 @@ def figures(model: ExpressionRecognizer, received: ReceivedDescriptors, votes: V
     return rows
 
 
-def recalls(
-    model: ExpressionRecognizer, received: ReceivedDescriptors, votes: Votes
-) -> list[tuple[str, int, int, float]]:
+def recalls(model: ExpressionRecognizer, received: ReceivedDescriptors, votes: Votes) -> list[Recall]:
     """Return training pictures, selection pictures and the share of these recognised, for each class."""
     with torch.inference_mode():
         predicted = model(received.by_default(np.flatnonzero(votes.selection))).numpy().argmax(axis=1)
