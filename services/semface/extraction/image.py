@@ -38,7 +38,9 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[n
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, limits)
-            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+            # In place, since a large picture takes hundreds of megabytes for each copy.
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(_rgb(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         message = f"the picture has more than the {limits.max_pixels} pixels that are taken"
         raise SemfaceError(Reason.IMAGE_TOO_LARGE, message, field="image") from None
@@ -64,4 +66,4 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(opaque, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
