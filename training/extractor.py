@@ -7,6 +7,7 @@ the end the network is exported, and the descriptors of all data sets are writte
 
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from training.extractor_data import FaceSet
 from training.extractor_export import BATCH, describe_datasets, export
 from training.extractor_losses import MorphableLosses, Weights
 from training.extractor_network import DescriptorExtractor
+from training.received_descriptors import digest
 
 BACKBONE_RATE: Final = 3e-4
 HEAD_RATE: Final = 1.5e-3
@@ -32,8 +34,11 @@ FROZEN_BLOCKS: Final = 3
 class Trainer:
     """One training: the network, its losses and what is needed to resume it."""
 
-    def __init__(self, faces: FaceSet, model: MorphableModel, steps: int, named: int, checkpoint: Path) -> None:
+    def __init__(
+        self, faces: FaceSet, model: MorphableModel, steps: int, named: int, checkpoint: Path, purpose: str
+    ) -> None:
         self.faces, self.steps, self.named, self.checkpoint = faces, steps, named, checkpoint
+        self.purpose = purpose
         self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
         self.losses = MorphableLosses(model, faces.vertices, Weights())
         fresh = [p for name, p in self.network.named_parameters() if not name.startswith(("stem", "blocks"))]
@@ -47,6 +52,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.step = 0
+        self.seconds = 0.0
 
     def _rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / 100)
@@ -56,6 +62,9 @@ class Trainer:
         """Begin from the teacher's convolutions, from another training, or go on with this one."""
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint)
+            if state["purpose"] != self.purpose:
+                sys.exit(f"{self.checkpoint} is of a training with other options or faces; remove it or name another")
+            self.seconds = state["seconds"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.step = state["step"]
@@ -87,6 +96,7 @@ class Trainer:
         augmentation = torch.Generator().manual_seed(int(random.integers(2**31)))
         people = self.faces.training[self.faces.training < self.faces.identity_count]
         others = self.faces.training[self.faces.training >= self.faces.identity_count]
+        began = time.perf_counter() - self.seconds
         bar = tqdm(range(self.step, self.steps), initial=self.step, total=self.steps, desc="extraction", mininterval=10)
         for self.step in bar:
             named = random.choice(people, self.named)
@@ -95,6 +105,7 @@ class Trainer:
             if self.step % 50 == 0:
                 bar.set_postfix({name: f"{float(value):.3f}" for name, value in losses.items()})
             if (self.step + 1) % 500 == 0 or self.step + 1 == self.steps:
+                self.seconds = time.perf_counter() - began
                 self._keep()
                 print(f" step {self.step + 1}: {self.judge()}", flush=True)
 
@@ -113,6 +124,7 @@ class Trainer:
 
     def _keep(self) -> None:
         state = {"network": self.network.state_dict(), "losses": self.losses.state_dict(), "step": self.step + 1}
+        state |= {"purpose": self.purpose, "seconds": self.seconds}
         state |= {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         torch.save(state, self.checkpoint.with_suffix(".part"))
@@ -150,7 +162,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "model_repository")
     parser.add_argument("--checkpoint", type=Path, help="default: in the cache, named by the folds left out")
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--named", type=int, default=32, help="faces of each batch of 64 that have an identity target")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -160,12 +172,12 @@ def main() -> None:
     faces = FaceSet(model, people_in_folds(parse_folds(arguments.exclude_folds)))
     faces.read_teacher()
     checkpoint = arguments.checkpoint or cache() / "checkpoints" / name
-    trainer = Trainer(faces, model, arguments.steps, arguments.named, checkpoint)
+    options = (arguments.exclude_folds, arguments.steps, arguments.named, arguments.seed, str(arguments.start_from))
+    purpose = digest(*options, model.mean_shape, faces.training)
+    trainer = Trainer(faces, model, arguments.steps, arguments.named, checkpoint, purpose)
     trainer.start(arguments.start_from)
-    began = time.perf_counter()
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))
-    figures = trainer.judge()
-    export(trainer.network, figures, arguments, time.perf_counter() - began)
+    export(trainer.network, trainer.judge(), arguments, trainer.seconds)
     describe_datasets(arguments.output)
 
 
