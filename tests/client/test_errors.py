@@ -3,8 +3,10 @@
 import asyncio
 import socket
 from functools import partial
+from typing import Any
 
 import grpc
+import grpc.aio
 import numpy as np
 import pytest
 
@@ -108,6 +110,35 @@ async def test_a_server_that_stops_before_it_has_answered_is_away() -> None:
         with pytest.raises(CallError) as caught:
             await call
     assert caught.value.reason is Reason.BACKEND_AWAY
+
+
+class Cancelling(understanding_pb2_grpc.ExpressionServiceServicer):
+    """Ends each call as a server ends those that outlast the grace of its stop."""
+
+    async def Recognize(self, request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.CANCELLED, "the server stops")
+
+
+async def test_a_call_that_the_server_cancels_means_that_it_is_away() -> None:
+    server = grpc.aio.server()
+    understanding_pb2_grpc.add_ExpressionServiceServicer_to_server(Cancelling(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        with pytest.raises(CallError) as caught:
+            await client.recognize(FACE)
+    await server.stop(None)
+    assert caught.value.code is grpc.StatusCode.CANCELLED
+    assert caught.value.reason is Reason.BACKEND_AWAY
+
+
+async def test_a_caller_that_cancels_gets_its_own_cancelling_back() -> None:
+    async with running() as service, AsyncClient(f"127.0.0.1:{service.server.port}") as client:
+        call = asyncio.create_task(client.recognize(FACE, model="wait"))
+        await service.until_entered(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
 
 
 async def test_health_is_asked_for_by_service() -> None:

@@ -17,6 +17,8 @@ _REASONS_BY_CODE = {
     # The transport itself answers so, without details, to a message over its limit.
     grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.BODY_TOO_LARGE,
     grpc.StatusCode.UNAVAILABLE: Reason.BACKEND_AWAY,
+    # From a server that stops; the caller's own cancelling is an asyncio.CancelledError.
+    grpc.StatusCode.CANCELLED: Reason.BACKEND_AWAY,
     grpc.StatusCode.DEADLINE_EXCEEDED: Reason.DEADLINE_EXCEEDED,
     grpc.StatusCode.UNIMPLEMENTED: Reason.METHOD_NOT_ALLOWED,
 }
