@@ -51,7 +51,8 @@ def render(
 ) -> Picture:
     """Return the face square (size, size, 3), RGB, of one face's 257 descriptors.
 
-    Raises ``SemfaceError`` (DESCRIPTOR_SHAPE, NOT_FINITE) for descriptors that are none.
+    Raises ``SemfaceError``: DESCRIPTOR_SHAPE or NOT_FINITE for descriptors that are none, FIELD_INVALID for a face too
+    near or too distorted to draw.
     """
     model = model or MorphableModel.shipped()
     fragments, colours = draw(model, validate(descriptors)[:1], (0.0, 0.0), size, size, size)
@@ -71,7 +72,8 @@ def overlay(
 ) -> Picture:
     """Return ``photograph`` (H, W, 3) with the face's mesh drawn over it.
 
-    ``square`` is (left, top, side) of the face square in pixels, ``descriptors`` the face's 257 numbers.
+    ``square`` is (left, top, side) of the face square in pixels, ``descriptors`` the face's 257 numbers. Raises what
+    ``render`` raises.
     """
     model = model or MorphableModel.shipped()
     height, width = photograph.shape[:2]
