@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.pictures import PictureArchive, chosen_box, describe_pictures
+from semface.evaluation.pictures import PictureArchive, chosen_face, describe_pictures
 from semface.extraction.detection import Detection
 from semface.inference.embedded import EmbeddedEngine
 
@@ -54,8 +54,8 @@ def test_what_is_no_zip_is_told_in_one_line(tmp_path: Path, content: bytes | Non
 
 def test_of_several_faces_the_one_nearest_to_the_centre_is_taken() -> None:
     faces = [detection(0, 0, 90, 90), detection(60, 40, 110, 100), detection(80, 80, 160, 160)]
-    np.testing.assert_allclose(chosen_box(faces, 160, 160), [60, 40, 110, 100])
-    assert chosen_box([], 160, 160) is None
+    assert chosen_face(faces, 160, 160) is faces[1]
+    assert chosen_face([], 160, 160) is None
 
 
 async def test_a_picture_without_a_face_falls_back_to_the_whole_and_a_broken_one_is_skipped(

@@ -11,10 +11,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import portions_of
 from semface.evaluation.expression import read_labels
+from semface.evaluation.geometry import (
+    DEFAULT_COUNT,
+    PhotographFigures,
+    RenderFigures,
+    evaluate_photographs,
+    evaluate_renders,
+)
+from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder
 from semface.evaluation.pictures import PictureArchive
 from semface.evaluation.serving_path import RunOptions, ServingPath
+from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.verification import parse_folds, read_pairs
 from semface.inference import open_engine
 from semface.rpc.settings import ServerSettings
@@ -86,6 +96,37 @@ def expression(
         for name, counts in zip(EXPRESSIONS, result.confusion, strict=True):
             table.add_row(name, *map(str, counts))
         Console().print(table)
+
+
+@app.command()
+def geometry(
+    model: Annotated[Path | None, typer.Option(help="The ICT face model, to judge renders.", metavar="NPZ")] = None,
+    images: Annotated[Path | None, typer.Option(help="Zip of pictures, in folders or flat.", metavar="ZIP")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Renders to judge.")] = DEFAULT_COUNT,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help=f"The landmark teacher. [{TEACHER_FILE} in SEMFACE_TEACHERS, or build/teachers]"),
+    ] = None,
+    models: Models = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first renders or pictures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Geometry of uncoded descriptors: against known heads (--model), or a landmark teacher on pictures (--images)."""
+    result: RenderFigures | PhotographFigures
+    if model is not None and images is None:
+        ict, faces = IctModel.load(model), min(count, limit or count)
+        result = _run(lambda path, progress: evaluate_renders(path.engine, ict, faces, progress), models, faces)
+    elif images is not None and model is None:
+        archive, marks = PictureArchive(images), LandmarkTeacher(teacher or teacher_folder() / TEACHER_FILE)
+        result = _run(
+            lambda path, progress: evaluate_photographs(path.engine, archive, marks, limit, progress),
+            models,
+            len(archive.stems[:limit]),
+        )
+    else:
+        raise SemfaceError(Reason.FIELD_INVALID, "name either --model ict_face.npz or --images ZIP")
+    note = f"{result.fallback} faces were not found; the whole picture stood for each" if result.fallback else None
+    _print(result.as_json(), as_json, note)
 
 
 def _run(

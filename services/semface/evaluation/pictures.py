@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
-from semface.extraction.alignment import crop_face, face_square
+from semface.extraction.alignment import Square, crop_face, face_square
 from semface.extraction.core import MODELS, Extractor
 from semface.extraction.detection import Detection, FaceDetector
 from semface.extraction.image import decode_image
@@ -110,14 +110,39 @@ class DescribedPictures:
     skipped: NDArray[np.bool_]
 
 
-def chosen_box(detections: Sequence[Detection], width: int, height: int) -> NDArray[np.float64] | None:
-    """Return the box (x0, y0, x1, y1) whose centre is nearest to the picture's centre, or None without a face."""
+@dataclass(frozen=True, slots=True)
+class FaceView:
+    """The face chosen in a picture: its ``crop`` uint8 (112, 112, 3), and the crop's ``square`` in the picture.
+
+    ``box`` (4,) is the detector's, ``eyes`` (2, 2) the left and the right one; without a detection ``box`` is the whole
+    picture and ``eyes`` is None.
+    """
+
+    crop: Pixels
+    square: Square
+    box: NDArray[np.float64]
+    eyes: NDArray[np.float64] | None
+
+
+def chosen_face(detections: Sequence[Detection], width: int, height: int) -> Detection | None:
+    """Return the face whose box centre is nearest to the picture's centre, or None without a face."""
     if not detections:
         return None
     boxes = np.array([detection.box for detection in detections], dtype=np.float64)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     distances = np.linalg.norm(centres - np.array([width, height]) / 2, axis=1)
-    return boxes[int(distances.argmin())]
+    return detections[int(distances.argmin())]
+
+
+async def view_face(detector: FaceDetector, picture: Pixels) -> FaceView:
+    """Find and crop the chosen face of ``picture`` uint8 (H, W, 3); without a face the whole picture stands for it."""
+    height, width = picture.shape[:2]
+    face = chosen_face(await detector.detect(picture), width, height)
+    box = np.array([0.0, 0.0, width, height]) if face is None else face.box.astype(np.float64)
+    square = face_square(box)
+    return FaceView(
+        crop_face(picture, square), square, box, None if face is None else face.landmarks[:2].astype(np.float64)
+    )
 
 
 async def describe_pictures(
@@ -138,9 +163,10 @@ async def describe_pictures(
 
     async def crop(row: int, picture: Pixels) -> Pixels:
         async with free:
-            pixels, described.fallback[row] = await _face_crop(detector, picture)
+            view = await view_face(detector, picture)
+        described.fallback[row] = view.eyes is None
         progress(1)
-        return pixels
+        return view.crop
 
     async for first, pictures in _decoded(archive, stems):
         readable = {first + place: picture for place, picture in enumerate(pictures) if picture is not None}
@@ -167,15 +193,6 @@ async def _decoded(archive: PictureArchive, stems: Sequence[str]) -> AsyncIterat
             pictures = await groups.pop()
             groups = [loop.run_in_executor(thread, decode, later) for later in starts[number + 1 : number + 2]]
             yield start, pictures
-
-
-async def _face_crop(detector: FaceDetector, picture: Pixels) -> tuple[Pixels, bool]:
-    """Return the crop (112, 112, 3) of the chosen face, and whether the whole picture had to stand for it."""
-    height, width = picture.shape[:2]
-    box = chosen_box(await detector.detect(picture), width, height)
-    if box is None:
-        return crop_face(picture, face_square((0.0, 0.0, width, height))), True
-    return crop_face(picture, face_square(box)), False
 
 
 def cache_key(engine: Engine, archive: PictureArchive) -> str:

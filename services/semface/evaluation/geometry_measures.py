@@ -1,0 +1,90 @@
+"""Arithmetic of geometry: similarity alignment, errors of points, and correspondence between two meshes."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+OUTER_EYES_68: Final = (36, 45)
+"""Outer corners of the eyes among the 68 landmarks."""
+OUTER_EYES_468: Final = (33, 263)
+"""Outer corners of the eyes among the 468 landmarks."""
+
+NEAR_TRIANGLES: Final = 16
+"""Triangles, by the distance of their middle, in which the surface's nearest point is sought."""
+
+Array = NDArray[np.floating]
+
+
+class Similarity(NamedTuple):
+    """A point x goes to scale · rotation x + shift."""
+
+    scale: float
+    rotation: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+
+def similarity(source: Array, target: Array, *, rotate: bool = True) -> Similarity:
+    """Return the similarity that brings ``source`` (K, D) nearest to ``target`` (K, D) in least squares.
+
+    Without ``rotate`` its rotation is the identity; it never mirrors. Source: Umeyama, 1991.
+    """
+    from_centre, to_centre = source.mean(axis=0), target.mean(axis=0)
+    a, b = source - from_centre, target - to_centre
+    rotation = np.eye(source.shape[1])
+    if rotate:
+        left, _, right = np.linalg.svd(b.T @ a)
+        signs = np.ones(source.shape[1])
+        signs[-1] = np.sign(np.linalg.det(left @ right))
+        rotation = (left * signs) @ right
+    scale = float(np.sum((a @ rotation.T) * b) / np.sum(a * a))
+    return Similarity(scale, rotation, to_centre - scale * rotation @ from_centre)
+
+
+def move(points: Array, by: Similarity) -> Array:
+    """Return ``points`` (K, D) under the similarity ``by``."""
+    return by.scale * points @ by.rotation.T + by.shift
+
+
+def mean_distance(points: Array, truth: Array) -> float:
+    """Return the mean Euclidean distance between ``points`` (K, D) and ``truth`` (K, D)."""
+    return float(np.linalg.norm(points - truth, axis=1).mean())
+
+
+def normalised_mean_error(points: Array, truth: Array, outer_eyes: tuple[int, int]) -> float:
+    """Return the mean distance of ``points`` (K, 2) from ``truth`` (K, 2) over that of its ``outer_eyes`` corners."""
+    first, second = outer_eyes
+    return mean_distance(points, truth) / float(np.linalg.norm(truth[first] - truth[second]))
+
+
+def nearest_on_surface(
+    points: Array, vertices: Array, triangles: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return the corners (K, 3) and barycentric weights (K, 3) of the surface's place next to each point (K, 3).
+
+    The surface is a mesh of ``vertices`` (V, 3) and ``triangles`` (T, 3). Weights outside a triangle are clipped, which
+    is exact inside and off by less than a triangle's size at its edges.
+    """
+    middles = vertices[triangles].mean(axis=1)
+    corners = np.empty((len(points), 3), np.int32)
+    weights = np.empty((len(points), 3))
+    for row, point in enumerate(points):
+        near = np.argpartition(np.square(middles - point).sum(axis=1), NEAR_TRIANGLES)[:NEAR_TRIANGLES]
+        candidates = vertices[triangles[near]]
+        places = _weights_within(candidates, point)
+        distances = np.square((places[:, None] @ candidates)[:, 0] - point).sum(axis=1)
+        best = int(distances.argmin())
+        corners[row], weights[row] = triangles[near[best]], places[best]
+    return corners, weights
+
+
+def _weights_within(candidates: Array, point: Array) -> Array:
+    """Return barycentric weights (K, 3), none negative, of ``point`` (3,) dropped onto triangles (K, 3, 3)."""
+    first, second = candidates[:, 1] - candidates[:, 0], candidates[:, 2] - candidates[:, 0]
+    offset = point - candidates[:, 0]
+    aa, ab, bb = (first * first).sum(1), (first * second).sum(1), (second * second).sum(1)
+    ao, bo = (first * offset).sum(1), (second * offset).sum(1)
+    determinant = np.maximum(aa * bb - ab * ab, 1e-12)
+    v, w = (bb * ao - ab * bo) / determinant, (aa * bo - ab * ao) / determinant
+    weights = np.maximum(np.stack([1.0 - v - w, v, w], axis=1), 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
