@@ -1,10 +1,11 @@
 import base64
+import io
 import math
 
 import httpx
 import pytest
 
-from tests.running import jpeg, two_faces
+from tests.running import astronaut, jpeg, two_faces
 
 JPEG = {"Content-Type": "image/jpeg"}
 BITSTREAM = {"Content-Type": "application/vnd.semface.bitstream"}
@@ -43,6 +44,35 @@ def test_a_multipart_photograph_gives_the_same_bitstream_as_a_raw_one(
     assert answer.headers["content-type"] == "application/vnd.semface.bitstream"
     assert "codec/1" in answer.headers["semface-models"]
     assert "extract;dur=" in answer.headers["server-timing"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_each_promised_type_is_taken(client: httpx.Client, kind: str) -> None:
+    file = io.BytesIO()
+    astronaut().save(file, kind)
+    media_type = f"image/{kind.lower()}"
+    raw = client.post("/v1/encode", content=file.getvalue(), headers={"Content-Type": f"{media_type}; charset=binary"})
+    part = client.post("/v1/encode", files={"photograph": ("me", file.getvalue(), media_type)})
+    assert raw.raise_for_status().content == part.raise_for_status().content
+
+
+@pytest.mark.parametrize("media_type", ["image/gif", "image/svg+xml", "image/jpg", "image/"])
+def test_an_image_of_another_type_is_refused_whatever_its_bytes(
+    client: httpx.Client, portrait: bytes, media_type: str
+) -> None:
+    raw = client.post("/v1/encode", content=portrait, headers={"Content-Type": media_type})
+    part = client.post("/v1/encode", files={"photograph": ("me", portrait, media_type)})
+    for refused in (raw, part):
+        assert (refused.status_code, refused.json()["reason"]) == (415, "MEDIA_TYPE_UNSUPPORTED")
+        assert "image/webp" in refused.json()["detail"]
+
+
+def test_a_part_without_a_type_of_its_own_is_told_by_its_bytes(
+    client: httpx.Client, portrait: bytes, frame: bytes
+) -> None:
+    for media_type in ("application/octet-stream", ""):
+        answer = client.post("/v1/encode", files={"photograph": ("me", portrait, media_type)})
+        assert answer.raise_for_status().content == frame
 
 
 def test_the_expression_comes_from_the_decoded_numbers(client: httpx.Client, portrait: bytes, frame: bytes) -> None:

@@ -59,12 +59,13 @@ Kind = type[Photograph] | type[Bitstream] | type[Described]
 async def read_source(request: Request, *kinds: Kind) -> Source:
     """Return what the body of ``request`` holds, which has to be one of ``kinds``.
 
-    Raises ``SemfaceError`` MEDIA_TYPE_UNSUPPORTED for another content type, FIELD_INVALID or MESSAGE_MALFORMED for a
-    body that is not what its type says, DESCRIPTOR_SHAPE and NOT_FINITE for bad numbers.
+    Raises ``SemfaceError`` MEDIA_TYPE_UNSUPPORTED for another content type or another type of image in a part,
+    FIELD_INVALID or MESSAGE_MALFORMED for a body that is not what its type says, DESCRIPTOR_SHAPE and NOT_FINITE for
+    bad numbers.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     source: Source
-    if content_type.startswith("image/"):
+    if content_type in PHOTOGRAPH_TYPES:
         source = Photograph(await request.body())
     elif content_type == BITSTREAM_TYPE:
         source = Bitstream(await request.body())
@@ -123,10 +124,19 @@ async def _read_multipart(request: Request) -> Source:
         for name, kind in (("photograph", Photograph), ("bitstream", Bitstream)):
             upload = form.get(name)
             if isinstance(upload, UploadFile):
+                if kind is Photograph:
+                    _require_photograph(upload.content_type or "")
                 return kind(await upload.read())
     finally:
         await form.close()
     raise SemfaceError(Reason.FIELD_INVALID, "send one file, in the field 'photograph' or 'bitstream'")
+
+
+def _require_photograph(part_type: str) -> None:
+    # Many clients name no type, or only that a part is bytes: then the bytes alone tell.
+    media_type = part_type.partition(";")[0].strip().lower()
+    if media_type.startswith("image/") and media_type not in PHOTOGRAPH_TYPES:
+        raise _unsupported((Photograph,))
 
 
 def _read_json(body: bytes) -> Source:
@@ -177,7 +187,7 @@ def _vector(values: object, field: str) -> NDArray[np.float64]:
 
 def _unsupported(kinds: tuple[Kind, ...]) -> SemfaceError:
     names = {
-        Photograph: "a photograph (image/jpeg, image/png, image/webp, or multipart/form-data)",
+        Photograph: f"a photograph ({', '.join(PHOTOGRAPH_TYPES)}, or {MULTIPART_TYPE})",
         Bitstream: f"a bitstream ({BITSTREAM_TYPE})",
         Described: f"descriptors ({JSON_TYPE})",
     }
