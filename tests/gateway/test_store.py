@@ -100,11 +100,11 @@ async def test_templates_of_another_model_are_a_mismatch_not_a_miss(store: Templ
         enrollment = Enrollment(store, understanding)
         probe = await understanding.embed(np.ones(257, np.float32))
         await enrollment.enroll("ours", probe)
-        found = await enrollment.identify(probe, "far_1e-2", 5)
+        (found,) = await enrollment.identify([probe], "far_1e-2", 5)
         assert [match.subject for match in found.matches] == ["ours"]
         await enrollment.enroll("theirs", Embedding(probe.vector, Model("face_verification", "0", 1)))
         with pytest.raises(SemfaceError) as identified:
-            await enrollment.identify(probe, "far_1e-2", 5)
+            await enrollment.identify([probe], "far_1e-2", 5)
         assert identified.value.reason is Reason.MODEL_MISMATCH
         frame = (await understanding.encode(np.ones(257, np.float32))).frames[0].data
         with pytest.raises(SemfaceError) as verified:
@@ -121,7 +121,37 @@ async def test_the_best_match_comes_first_and_strangers_do_not_come(store: Templ
             mixed = probe.vector + share * noise[0]
             vector = (mixed / np.linalg.norm(mixed)).astype(np.float32)
             await enrollment.enroll(name, Embedding(vector, probe.model))
-        found = await enrollment.identify(probe, "far_1e-2", 5)
+        (found,) = await enrollment.identify([probe], "far_1e-2", 5)
         assert [match.subject for match in found.matches] == ["nearest", "near"]
         assert found.compared == 3
         assert all(match.score >= found.threshold for match in found.matches)
+
+
+async def reads(store: TemplateStore) -> int:
+    """Return how often the server was asked for a template, since it started."""
+    told = await store._redis.info("commandstats")
+    return int(told.get("cmdstat_hmget", {"calls": 0})["calls"])
+
+
+async def test_the_faces_of_one_request_share_one_reading_of_the_templates(
+    store: TemplateStore, system: System
+) -> None:
+    async with AsyncClient(system.grpc) as understanding:
+        enrollment = Enrollment(store, understanding)
+        first, second = [await understanding.embed(sign * np.ones(257, np.float32)) for sign in (1, -1)]
+        assert first.vector @ second.vector < 0.5
+        await enrollment.enroll("first", first)
+        await enrollment.enroll("second", second)
+        before = await reads(store)
+        found = await enrollment.identify([first, second, first], "far_1e-2", 5)
+        assert await reads(store) - before == 2
+    assert [[match.subject for match in one.matches] for one in found] == [["first"], ["second"], ["first"]]
+    assert [one.compared for one in found] == [2, 2, 2]
+
+
+async def test_of_nobody_nothing_is_read(store: TemplateStore, system: System) -> None:
+    await store.put("a", template(1))
+    before = await reads(store)
+    async with AsyncClient(system.grpc) as understanding:
+        assert await Enrollment(store, understanding).identify([], "far_1e-2", 5) == []
+    assert await reads(store) == before

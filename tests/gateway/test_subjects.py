@@ -5,7 +5,7 @@ import httpx
 import pytest
 from PIL import ImageOps
 
-from tests.running import astronaut, changed_copy, jpeg
+from tests.running import astronaut, changed_copy, jpeg, two_faces
 
 JPEG = {"Content-Type": "image/jpeg"}
 BITSTREAM = {"Content-Type": "application/vnd.semface.bitstream"}
@@ -65,6 +65,15 @@ def test_the_enrolled_are_identified_and_others_are_not(client: httpx.Client, su
 def test_an_analysis_tells_who_when_asked(client: httpx.Client, subject: str, portrait: bytes) -> None:
     answer = client.post("/v1/analyze", params={"who": True}, content=portrait, headers=JPEG).raise_for_status().json()
     assert answer["faces"][0]["who"]["candidates"][0]["subject"] == subject
+
+
+def test_an_analysis_tells_who_for_each_face_of_several(client: httpx.Client, subject: str) -> None:
+    asked = {"who": True}
+    answer = client.post("/v1/analyze", params=asked, content=jpeg(two_faces()), headers=JPEG).raise_for_status().json()
+    told = [face["who"] for face in answer["faces"]]
+    assert [who["compared"] for who in told] == [1, 1]
+    assert told[0]["candidates"][0]["subject"] == subject
+    assert "identify" in answer["milliseconds"]
 
 
 def test_a_subject_is_told_without_its_template(client: httpx.Client, subject: str) -> None:

@@ -1,9 +1,11 @@
 """Who is enrolled: subjects, and the comparison of a face with their templates. Only embeddings are kept."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semface.client import AsyncClient, Comparison, Embedding, Model
 from semface.errors import Reason, SemfaceError
@@ -62,27 +64,26 @@ class Enrollment:
             frame, _embedding(template), operating_point=operating_point, codec_hash=codec_hash
         )
 
-    async def identify(self, embedding: Embedding, operating_point: str, top: int) -> Identification:
-        """Compare ``embedding`` with every template and return the ``top`` best that reach the threshold.
+    async def identify(self, embeddings: Sequence[Embedding], operating_point: str, top: int) -> list[Identification]:
+        """Compare each of ``embeddings``, all of one model, with every template, which are read once.
 
-        Raises MODEL_MISMATCH when a template was made by another model: to leave it out would be a silent miss.
+        Returns for each the ``top`` best that reach the threshold. Raises MODEL_MISMATCH when a template was made by
+        another model: to leave it out would be a silent miss.
         """
+        if not embeddings:
+            return []
         templates = await self._store.all()
-        foreign = sum(_embedding(template).model != embedding.model for template in templates.values())
+        model = embeddings[0].model
+        foreign = sum(_embedding(template).model != model for template in templates.values())
         if foreign:
-            message = (
-                f"{foreign} templates were made by another model than {embedding.model}; enrol those subjects again"
-            )
+            message = f"{foreign} templates were made by another model than {model}; enrol those subjects again"
             raise SemfaceError(Reason.MODEL_MISMATCH, message)
-        threshold = await self._threshold(embedding, operating_point)
+        threshold = await self._threshold(embeddings[0], operating_point)
         subjects = list(templates)
-        vectors = np.array([template.embedding for template in templates.values()], np.float32).reshape(
-            -1, embedding.vector.size
-        )
-        scores = vectors @ embedding.vector
-        best = np.argsort(-scores, kind="stable")[:top]
-        matches = [Match(subjects[i], float(scores[i])) for i in best if scores[i] >= threshold]
-        return Identification(matches, threshold, len(subjects))
+        probes = np.stack([embedding.vector for embedding in embeddings])
+        vectors = np.array([template.embedding for template in templates.values()], np.float32)
+        scores = probes @ vectors.reshape(-1, probes.shape[1]).T
+        return [Identification(_best(subjects, row, threshold, top), threshold, len(subjects)) for row in scores]
 
     async def _threshold(self, embedding: Embedding, operating_point: str) -> float:
         # The model's own service knows its thresholds: it tells one beside any comparison.
@@ -91,6 +92,11 @@ class Enrollment:
             answer = await self._understanding.compare(embedding, embedding, operating_point=operating_point)
             self._thresholds[key] = answer.threshold
         return self._thresholds[key]
+
+
+def _best(subjects: list[str], scores: NDArray[np.float32], threshold: float, top: int) -> list[Match]:
+    best = np.argsort(-scores, kind="stable")[:top]
+    return [Match(subjects[i], float(scores[i])) for i in best if scores[i] >= threshold]
 
 
 def _embedding(template: Template) -> Embedding:

@@ -1,6 +1,7 @@
 """Photographs in: what they hold, and their bitstream."""
 
 import base64
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -23,7 +24,7 @@ from semface.gateway.dependencies import (
     require_acceptable,
 )
 from semface.gateway.pipeline import Coded, FaceChoice, choose
-from semface.gateway.routes.subjects import identify_face
+from semface.gateway.routes.subjects import identify_faces
 from semface.gateway.sources import BITSTREAM_TYPE, Photograph, describe_body, read_source
 
 router = APIRouter(prefix="/v1", tags=["photographs"])
@@ -51,13 +52,12 @@ async def analyze(
     coding = await pipeline.encode(descriptors, read_quality(quality), portions)
     tasks = [task for task, needed in TASK_PORTIONS.items() if needed in portions and (task != "embedding" or who)]
     understood = await _understand(pipeline, coding, tasks)
-    faces = []
-    for face, frame, meaning in zip(extraction.faces, coding.frames, understood, strict=True):
-        found = None
-        if meaning.embedding is not None:
-            with provenance.stage("identify"):
-                found = await identify_face(app.enrollment, meaning.embedding, operating_point, WHO_TOP)
-        faces.append(_analyzed(face, frame, meaning, found))
+    embeddings = [meaning.embedding for meaning in understood if meaning.embedding is not None]
+    found: Sequence[answers.Who | None] = [None] * len(understood)
+    if embeddings:
+        with provenance.stage("identify"):
+            found = await identify_faces(app.enrollment, embeddings, operating_point, WHO_TOP)
+    faces = [_analyzed(*told) for told in zip(extraction.faces, coding.frames, understood, found, strict=True)]
     return answers.Analysis(
         width=extraction.width,
         height=extraction.height,

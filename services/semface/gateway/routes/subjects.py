@@ -1,5 +1,6 @@
 """The enrolled: subjects, and who a face is."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -111,21 +112,23 @@ async def identify(
     """Tell which enrolled subjects a face may be: those that reach the threshold, best first."""
     embedding = await _embed(pipeline, await _identity(request, pipeline, face))
     with provenance.stage("identify"):
-        who = await identify_face(app.enrollment, embedding, operating_point, top)
+        (who,) = await identify_faces(app.enrollment, [embedding], operating_point, top)
     return answers.Identified(**who.model_dump(), models=provenance.models, milliseconds=provenance.milliseconds)
 
 
-async def identify_face(
-    enrollment: Enrollment, embedding: Embedding, operating_point: OperatingPointName, top: int
-) -> answers.Who:
-    """Return the enrolled subjects that reach the threshold."""
-    found = await enrollment.identify(embedding, operating_point, top)
-    return answers.Who(
-        candidates=[answers.Candidate(subject=match.subject, score=match.score) for match in found.matches],
-        threshold=found.threshold,
-        operating_point=operating_point,
-        compared=found.compared,
-    )
+async def identify_faces(
+    enrollment: Enrollment, embeddings: Sequence[Embedding], operating_point: OperatingPointName, top: int
+) -> list[answers.Who]:
+    """Return for each face, all embedded by one model, the enrolled subjects that reach the threshold."""
+    return [
+        answers.Who(
+            candidates=[answers.Candidate(subject=match.subject, score=match.score) for match in found.matches],
+            threshold=found.threshold,
+            operating_point=operating_point,
+            compared=found.compared,
+        )
+        for found in await enrollment.identify(embeddings, operating_point, top)
+    ]
 
 
 async def _identity(request: Request, pipeline: Pipeline, choice: FaceChoice) -> Coded:
