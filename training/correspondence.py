@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from semface.morphable.camera import project, rotation_matrix
+from semface.morphable.model import vertex_normals
 from semface.morphable.rasterizer import Fragments, rasterize
 from training.head import Head
 from training.teacher_networks import dense_landmarks, landmark_box
@@ -29,16 +30,6 @@ LANDMARKS_68: Final = (
 """The dense landmark next to each of the 68: jaw 17, brows 10, nose 9, eyes 12, outer lips 12, inner lips 8."""
 
 Array = NDArray[np.float64]
-
-
-def vertex_normals(vertices: Array, triangles: NDArray[np.int32]) -> Array:
-    """Return unit normals (V, 3) of one mesh."""
-    corners = vertices[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], faces)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
 
 def outer_skin(head: Head) -> NDArray[np.bool_]:

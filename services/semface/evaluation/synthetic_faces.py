@@ -17,7 +17,7 @@ from semface.errors import Reason, SemfaceError
 from semface.evaluation.geometry_measures import move, nearest_on_surface, similarity
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.illumination import CHANNELS, HARMONICS, shading
-from semface.morphable.model import MorphableModel
+from semface.morphable.model import MorphableModel, vertex_normals
 from semface.morphable.rasterizer import rasterize
 
 MILLIMETRES: Final = 10.0
@@ -163,7 +163,7 @@ class FaceGenerator:
         pixels = points[0] * SQUARE_SIZE + (PICTURE_SIZE - SQUARE_SIZE) / 2
         size = PICTURE_SIZE * SUPERSAMPLING
         fragments = rasterize(pixels * SUPERSAMPLING, depth[0], triangles, size, size)
-        normals = _vertex_normals(vertices, triangles) @ rotation_matrix(rotation)[0].T
+        normals = vertex_normals(vertices, triangles) @ rotation_matrix(rotation)[0].T
         tone = random.uniform(*SKIN_TONES) * random.normal(1.0, TINT_SPREAD, CHANNELS)
         colours = np.clip(self._albedo * tone * shading(normals[None], _random_light(random))[0], 0.0, 255.0)
         picture = _random_background(random, size)
@@ -183,13 +183,3 @@ def _random_background(random: np.random.Generator, size: int) -> Array:
     """Return (size, size, 3) of smoothly changing colours."""
     cells = random.integers(0, 256, (BACKGROUND_CELLS, BACKGROUND_CELLS, 3), dtype=np.uint8)
     return np.array(Image.fromarray(cells).resize((size, size), Image.Resampling.BICUBIC), dtype=np.float64)
-
-
-def _vertex_normals(vertices: Array, triangles: NDArray[np.int32]) -> Array:
-    """Return unit normals (V, 3), pointing outwards, of one mesh."""
-    corners = vertices[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], faces)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)

@@ -104,3 +104,13 @@ class MorphableModel:
         for group, basis in sizes.items():
             if basis.shape != (GROUP_SIZES[group], *self.mean_shape.shape):
                 raise ValueError(f"{group} basis has shape {basis.shape}, which does not fit the head")
+
+
+def vertex_normals(vertices: Array, triangles: NDArray[np.int32]) -> Array:
+    """Return unit normals (V, 3), pointing outwards, of one mesh."""
+    corners = vertices[triangles]
+    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], faces)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
