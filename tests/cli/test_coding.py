@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from semface.meaning import OperatingPoint
 from tests.cli.conftest import Run
 from tests.running import astronaut, changed_copy, jpeg, two_faces
 
@@ -74,6 +75,15 @@ def test_a_changed_copy_is_the_same_person_and_a_stranger_is_not(run: Run, photo
     same, other = answer(run, "verify", photo, copy), answer(run, "verify", photo, stranger)
     assert (same["matched"], other["matched"]) == (True, False)
     assert same["score"] > same["threshold"] == 0.5 > other["score"]
+
+
+@pytest.mark.parametrize("command", ["verify", "identify"])
+def test_an_unknown_operating_point_is_one_line_with_the_known_ones(run: Run, photo: Path, command: str) -> None:
+    photos = [photo] * (2 if command == "verify" else 1)
+    refused = run(command, *photos, "--operating-point", "sure")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert all(point in refused.stderr for point in OperatingPoint)
 
 
 def test_several_faces_are_refused_unless_the_largest_will_do(run: Run, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from semface.descriptors import PORTION_SLICES, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.embedded import EmbeddedEngine
 from semface.inference.engine import Engine
-from semface.understanding.core import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint, Understanding
+from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
+from semface.understanding.core import Understanding
 
 Faces = NDArray[np.float32]
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from semface.codec.core import Codec
 from semface.descriptors import Portion
+from semface.meaning import OperatingPoint
 from semface.messages import pack_descriptors, pack_vector, unpack_vector
-from semface.understanding.core import OperatingPoint, Understanding
+from semface.understanding.core import Understanding
 from semface.v1 import descriptors_pb2
 from semface.v1 import understanding_pb2 as wire
 from tests.understanding.conftest import Stubs

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semface.cli.output import Json, show
+from semface.meaning import DEFAULT_OPERATING_POINT, EXPRESSIONS, OperatingPoint
 
 if TYPE_CHECKING:
     from semface.cli.chain import Chain
@@ -141,18 +142,13 @@ def expression(source: Input, face: Largest = "only", as_json: Json = False) -> 
 def verify(
     probe: Input,
     reference: Input,
-    operating_point: Annotated[str, typer.Option(help="Which threshold: far_1e-2, far_1e-3 or accuracy.")] = "far_1e-2",
+    operating_point: Annotated[OperatingPoint, typer.Option(help="Which threshold decides.")] = DEFAULT_OPERATING_POINT,
     face: Largest = "only",
     as_json: Json = False,
 ) -> None:
     """Tell whether two photographs or bitstreams show one person. There is no liveness detection."""
     from semface.cli.chain import read_input, with_chain
     from semface.descriptors import Portion, portion_names
-    from semface.errors import Reason, SemfaceError
-    from semface.understanding.core import OperatingPoint
-
-    if operating_point not in list(OperatingPoint):
-        raise SemfaceError(Reason.FIELD_INVALID, f"operating points are {', '.join(OperatingPoint)}")
 
     given = [read_input(probe), read_input(reference)]
 
@@ -164,7 +160,7 @@ def verify(
             (await chain.understanding.embeddings(decoded.descriptors, decoded.portions))[0] for decoded in faces
         ]
         score = chain.understanding.compare(first, second)
-        decision = chain.understanding.decision(score, OperatingPoint(operating_point))
+        decision = chain.understanding.decision(score, operating_point)
         return {
             "matched": bool(decision.matched),
             "score": decision.score,
@@ -181,7 +177,6 @@ def verify(
 async def _tell(chain: "Chain", frame: bytes) -> dict[str, Any]:
     """Return bits and expression of ``frame``, as a receiver knows them."""
     from semface.cli.chain import count_bits
-    from semface.understanding.core import EXPRESSIONS
 
     decoded = (await chain.codec.decode([frame]))[0]
     confidences = (await chain.understanding.expressions(decoded.descriptors, decoded.portions))[0]

@@ -18,6 +18,7 @@ from semface.cli.running import wait_for_signal
 from semface.cli.stack import Stack, StackSettings, running_stack
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS, PORTION_SLICES, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
+from semface.media_types import BITSTREAM_TYPE
 from semface.rpc.telemetry import configure_logging
 
 SUBJECT: Final = "demonstration"
@@ -29,7 +30,6 @@ PANEL_SIZE: Final = 640
 MARGIN: Final = 0.15
 """Of the face square, on each side of it."""
 PICTURE: Final = "demonstration.png"
-BITSTREAM_TYPE: Final = "application/vnd.semface.bitstream"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from semface.cli.output import Json, show
+from semface.meaning import DEFAULT_OPERATING_POINT, OperatingPoint
+from semface.media_types import BITSTREAM_TYPE, PHOTOGRAPH_SIGNATURES
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -16,8 +18,6 @@ Choice = Annotated[str, typer.Option("--face", help="Which face of several: 'onl
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_SECONDS = 30.0
-MEDIA_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
-BITSTREAM_TYPE = "application/vnd.semface.bitstream"
 
 
 @app.command()
@@ -39,7 +39,7 @@ def identify(
     source: Source,
     url: Url = DEFAULT_URL,
     top: Annotated[int, typer.Option(min=1, max=100, help="How many candidates at most.")] = 5,
-    operating_point: Annotated[str, typer.Option(help="Which threshold: far_1e-2, far_1e-3 or accuracy.")] = "far_1e-2",
+    operating_point: Annotated[OperatingPoint, typer.Option(help="Which threshold decides.")] = DEFAULT_OPERATING_POINT,
     face: Choice = "only",
     as_json: Json = False,
 ) -> None:
@@ -69,4 +69,5 @@ def _send(method: str, url: str, path: str, source: Path, asked: dict[str, Any])
 
 
 def _media_type(body: bytes) -> str:
-    return next((kind for signature, kind in MEDIA_TYPES.items() if body.startswith(signature)), BITSTREAM_TYPE)
+    known = PHOTOGRAPH_SIGNATURES.items()
+    return next((kind for signature, kind in known if body.startswith(signature)), BITSTREAM_TYPE)

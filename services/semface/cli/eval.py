@@ -27,8 +27,8 @@ from semface.evaluation.serving_path import RunOptions, ServingPath
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.verification import parse_folds, read_pairs
 from semface.inference import open_engine
+from semface.meaning import EXPRESSIONS
 from semface.rpc.settings import ServerSettings
-from semface.understanding.core import EXPRESSIONS
 
 app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", rich_markup_mode=None)
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from semface.client import answers
 from semface.descriptors import Portion, validate
 from semface.errors import Reason, SemfaceError
+from semface.meaning import DEFAULT_OPERATING_POINT, EMBEDDING_SIZE, OperatingPoint
 from semface.messages import (
     pack_descriptors,
     pack_portions,
@@ -37,13 +38,11 @@ Number = TypeVar("Number")
 FaceLike = ArrayLike | bytes
 """A face: its numbers (257,), or a bitstream frame."""
 
-EMBEDDING_SIZE: Final = 512
-
-_OPERATING_POINTS: Final = MappingProxyType(
+_OPERATING_POINTS: Final[Mapping[str, "understanding_pb2.OperatingPoint.ValueType"]] = MappingProxyType(
     {
-        "far_1e-2": understanding_pb2.OPERATING_POINT_FAR_1E_2,
-        "far_1e-3": understanding_pb2.OPERATING_POINT_FAR_1E_3,
-        "accuracy": understanding_pb2.OPERATING_POINT_ACCURACY,
+        OperatingPoint.FAR_1E_2: understanding_pb2.OPERATING_POINT_FAR_1E_2,
+        OperatingPoint.FAR_1E_3: understanding_pb2.OPERATING_POINT_FAR_1E_3,
+        OperatingPoint.ACCURACY: understanding_pb2.OPERATING_POINT_ACCURACY,
     }
 )
 _TASKS: Final = MappingProxyType(
@@ -110,7 +109,7 @@ def compare(
     probe: FaceLike | answers.Embedding,
     reference: FaceLike | answers.Embedding,
     *,
-    operating_point: str = "far_1e-2",
+    operating_point: str = DEFAULT_OPERATING_POINT,
     portions: Portion = Portion.ALL,
     codec_hash: int = 0,
     model: str = "",

@@ -13,7 +13,8 @@ from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import ReceivedFaces
 from semface.evaluation.pictures import PictureArchive
 from semface.evaluation.protocol import calibration_error, mean_class_accuracy
-from semface.understanding.core import EXPRESSIONS, Understanding
+from semface.meaning import EXPRESSIONS
+from semface.understanding.core import Understanding
 
 VOTES_FILE = "votes.csv"
 VOTE_COLUMNS = (*EXPRESSIONS, "unknown", "no_face")

@@ -16,7 +16,8 @@ from semface.evaluation.protocol import (
     accuracy_over_folds,
     tar_at_far,
 )
-from semface.understanding.core import OperatingPoint, Understanding
+from semface.meaning import OperatingPoint
+from semface.understanding.core import Understanding
 
 FAR = 1e-2
 

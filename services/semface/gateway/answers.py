@@ -1,13 +1,9 @@
 """What the gateway answers, as JSON."""
 
-from typing import Literal
-
 from pydantic import BaseModel, Field
 
 from semface.client import UnderstoodFace
-
-OperatingPointName = Literal["far_1e-2", "far_1e-3", "accuracy"]
-ExpressionName = Literal["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"]
+from semface.meaning import ExpressionName, OperatingPoint
 
 
 class Model(BaseModel):
@@ -65,7 +61,7 @@ class Decision(BaseModel):
     matched: bool = Field(description="Whether the score is at least the threshold.")
     score: float = Field(description="Cosine of the two embeddings, -1 to 1.")
     threshold: float = Field(description="The threshold that decided, -1 to 1.")
-    operating_point: OperatingPointName = Field(description="Which measured threshold it is.")
+    operating_point: OperatingPoint = Field(description="Which measured threshold it is.")
 
 
 class Candidate(BaseModel):
@@ -80,7 +76,7 @@ class Who(BaseModel):
 
     candidates: list[Candidate]
     threshold: float
-    operating_point: OperatingPointName
+    operating_point: OperatingPoint
     compared: int = Field(description="How many templates were compared.")
 
 

@@ -7,14 +7,12 @@ from fastapi import Depends, Query, Request
 
 from semface.descriptors import Portion, portions_by_name
 from semface.errors import Reason, SemfaceError
-from semface.gateway.answers import OperatingPointName
 from semface.gateway.enrollment import Enrollment
 from semface.gateway.pipeline import FaceChoice, Pipeline, Services
 from semface.gateway.provenance import Provenance
 from semface.gateway.store import TemplateStore
 from semface.gateway.telemetry import HttpMetrics
-
-DEFAULT_OPERATING_POINT: OperatingPointName = "far_1e-2"
+from semface.meaning import OperatingPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,8 @@ RequestPipeline = Annotated[Pipeline, Depends(pipeline)]
 Choice = Annotated[
     FaceChoice, Query(alias="face", description="Which face of a photograph: the only one, or the largest.")
 ]
-OperatingPoint = Annotated[
-    OperatingPointName, Query(description="Which of the model's measured thresholds decides (FAR: false accept rate).")
+OperatingPointChoice = Annotated[
+    OperatingPoint, Query(description="Which of the model's measured thresholds decides (FAR: false accept rate).")
 ]
 Quality = Annotated[
     str | None, Query(description="Name or number of a quality of the codec; its default where absent.")

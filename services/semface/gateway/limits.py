@@ -4,7 +4,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semface.errors import Reason, SemfaceError
-from semface.gateway.sources import BITSTREAM_TYPE
+from semface.media_types import BITSTREAM_TYPE
 
 MULTIPART_OVERHEAD = 4096
 """Bytes that a multipart body may need beside its photograph."""

@@ -22,12 +22,11 @@ from semface.descriptors import (
     validate,
 )
 from semface.errors import Reason, SemfaceError
+from semface.media_types import BITSTREAM_TYPE, PHOTOGRAPH_TYPES
 from semface.messages import require_plausible
 
-BITSTREAM_TYPE = "application/vnd.semface.bitstream"
 JSON_TYPE = "application/json"
 MULTIPART_TYPE = "multipart/form-data"
-PHOTOGRAPH_TYPES = ("image/jpeg", "image/png", "image/webp")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ expression, rotation and translation, the verification network shape and texture
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -15,25 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from semface.descriptors import PORTION_GROUPS, PORTION_SLICES, Descriptors, Portion, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
-
-EXPRESSIONS: Final = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""The eight classes in the order of the network's confidences."""
-
-EMBEDDING_SIZE: Final = 512
-"""How many numbers an embedding has."""
+from semface.meaning import DEFAULT_OPERATING_POINT, EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 
 EXPRESSION_MODEL: Final = "expression_recognition"
 VERIFICATION_MODEL: Final = "face_verification"
 
 Embedding = NDArray[np.float32]
-
-
-class OperatingPoint(StrEnum):
-    """How often a verification may accept a stranger. The value is the suffix of the model's threshold parameter."""
-
-    FAR_1E_2 = "far_1e-2"
-    FAR_1E_3 = "far_1e-3"
-    ACCURACY = "accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +111,7 @@ class Understanding:
             )
         return float(value)
 
-    def decision(self, score: float, operating_point: OperatingPoint = OperatingPoint.FAR_1E_2) -> Decision:
+    def decision(self, score: float, operating_point: OperatingPoint = DEFAULT_OPERATING_POINT) -> Decision:
         """Return what a ``score`` (cosine) means at ``operating_point``: a match from the threshold upwards."""
         threshold = self.threshold(operating_point)
         return Decision(score >= threshold, score, threshold, operating_point, self.verification_model)

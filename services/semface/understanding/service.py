@@ -13,16 +13,11 @@ from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
+from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 from semface.messages import pack_model, pack_vector, require_items, unpack_descriptors, unpack_vector
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
-from semface.understanding.core import (
-    EMBEDDING_SIZE,
-    EXPRESSIONS,
-    OperatingPoint,
-    Understanding,
-    require_portion,
-)
+from semface.understanding.core import Understanding, require_portion
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
 

@@ -11,11 +11,10 @@ from semface.client import Encoding, Face, Frame, UnderstoodFace
 from semface.descriptors import Portion, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    DEFAULT_OPERATING_POINT,
     AnswerProvenance,
     AppParts,
     Choice,
-    OperatingPoint,
+    OperatingPointChoice,
     PortionNames,
     Quality,
     RequestPipeline,
@@ -25,7 +24,9 @@ from semface.gateway.dependencies import (
 )
 from semface.gateway.pipeline import Coded, FaceChoice, choose
 from semface.gateway.routes.subjects import identify_faces
-from semface.gateway.sources import BITSTREAM_TYPE, Photograph, describe_body, read_source
+from semface.gateway.sources import Photograph, describe_body, read_source
+from semface.meaning import DEFAULT_OPERATING_POINT
+from semface.media_types import BITSTREAM_TYPE
 
 router = APIRouter(prefix="/v1", tags=["photographs"])
 
@@ -42,7 +43,7 @@ async def analyze(
     quality: Quality = None,
     portion: PortionNames = None,
     who: Annotated[bool, Query(description="Also look each face up among the enrolled.")] = False,
-    operating_point: OperatingPoint = DEFAULT_OPERATING_POINT,
+    operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Analysis:
     """Find the faces of a photograph, code each, and say what its decoded numbers tell."""
     photograph = await _read_photograph(request)

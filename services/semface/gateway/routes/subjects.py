@@ -9,13 +9,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from semface.client import Embedding, Model
 from semface.descriptors import Portion
 from semface.gateway import answers
-from semface.gateway.answers import OperatingPointName
 from semface.gateway.dependencies import (
-    DEFAULT_OPERATING_POINT,
     AnswerProvenance,
     AppParts,
     Choice,
-    OperatingPoint,
+    OperatingPointChoice,
     RequestPipeline,
 )
 from semface.gateway.enrollment import SUBJECT_PATTERN, Enrollment
@@ -23,6 +21,7 @@ from semface.gateway.pipeline import Coded, FaceChoice, Pipeline
 from semface.gateway.provenance import describe_model
 from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
 from semface.gateway.store import Template
+from semface.meaning import DEFAULT_OPERATING_POINT, OperatingPoint
 
 router = APIRouter(prefix="/v1", tags=["subjects"])
 
@@ -79,7 +78,7 @@ async def verify(
     pipeline: RequestPipeline,
     provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
-    operating_point: OperatingPoint = DEFAULT_OPERATING_POINT,
+    operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Verified:
     """Tell whether a face is the subject's. There is no liveness detection."""
     with provenance.stage("store"):
@@ -106,7 +105,7 @@ async def identify(
     pipeline: RequestPipeline,
     provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
-    operating_point: OperatingPoint = DEFAULT_OPERATING_POINT,
+    operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
     top: Annotated[int, Query(ge=1, le=100, description="How many candidates at most.")] = 5,
 ) -> answers.Identified:
     """Tell which enrolled subjects a face may be: those that reach the threshold, best first."""
@@ -117,7 +116,7 @@ async def identify(
 
 
 async def identify_faces(
-    enrollment: Enrollment, embeddings: Sequence[Embedding], operating_point: OperatingPointName, top: int
+    enrollment: Enrollment, embeddings: Sequence[Embedding], operating_point: OperatingPoint, top: int
 ) -> list[answers.Who]:
     """Return for each face, all embedded by one model, the enrolled subjects that reach the threshold."""
     return [

@@ -1,0 +1,14 @@
+"""The media types in which a face travels, and how a photograph begins."""
+
+from types import MappingProxyType
+from typing import Final
+
+BITSTREAM_TYPE: Final = "application/vnd.semface.bitstream"
+
+PHOTOGRAPH_SIGNATURES: Final = MappingProxyType(
+    {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
+)
+"""How photographs begin, as a bitstream never does, and the media type of each."""
+
+PHOTOGRAPH_TYPES: Final = tuple(PHOTOGRAPH_SIGNATURES.values())
+"""The media types of the photographs that are taken."""
