@@ -13,6 +13,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
 
 from semface.errors import Reason, SemfaceError
 from semface.rpc.server import Server
@@ -85,6 +86,15 @@ def has_ipv6_loopback() -> bool:
 async def test_a_server_listens_on_ipv6_where_it_is_told_to() -> None:
     async with running(host="::1") as service, grpc.aio.insecure_channel(f"[::1]:{service.server.port}") as channel:
         await channel.unary_unary(f"/{EXPRESSION}/Recognize")(b"", wait_for_ready=True, timeout=5)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
+async def test_listening_where_others_can_call_is_warned_of(host: str, warned: bool) -> None:
+    with capture_logs() as logs:
+        async with running(host=host) as service:
+            port = service.server.port
+    warnings = [(line["event"], line["host"], line["port"]) for line in logs if line["log_level"] == "warning"]
+    assert warnings == ([("unprotected", host, port)] if warned else [])
 
 
 async def test_metrics_count_calls_by_method_and_code() -> None:

@@ -1,11 +1,12 @@
 """Settings of the gateway, read from the environment."""
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from semface.rpc.settings import is_loopback
 
 LOOPBACK = "127.0.0.1"
 
@@ -52,11 +53,3 @@ class GatewaySettings(BaseSettings):
     def listen_host(self) -> str:
         """The address really listened on: loopback unless keys are set."""
         return self.http_host if self.api_keys or is_loopback(self.http_host) else LOOPBACK
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether ``host`` can be reached from this machine only."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

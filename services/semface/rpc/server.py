@@ -15,8 +15,10 @@ from semface.errors import Reason, SemfaceError
 from semface.rpc.health import Canary, HealthMonitor
 from semface.rpc.interceptor import CallInterceptor
 from semface.rpc.limits import Admission
-from semface.rpc.settings import ServerSettings
+from semface.rpc.settings import ServerSettings, is_loopback
 from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
+
+UNPROTECTED: Final = "gRPC has neither keys nor TLS yet: whoever reaches this port may call every service"
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _LEAST_PING_INTERVAL_MS: Final = 10_000
@@ -59,6 +61,8 @@ class Server:
         if settings.metrics_port is not None:
             self._metrics = self.telemetry.serve_metrics(settings.host, settings.metrics_port)
             self.metrics_port = self._metrics.port
+        if not is_loopback(settings.host):
+            self.telemetry.log.warning("unprotected", message=UNPROTECTED, host=settings.host, port=self.port)
         self.telemetry.log.info("listening", host=settings.host, port=self.port, metrics_port=self.metrics_port)
         return self.port
 

@@ -1,5 +1,6 @@
 """The settings that every gRPC deployable shares; each extends them."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,3 +48,11 @@ class ServerSettings(BaseSettings):
     model_repository: Path = Field(
         default_factory=_model_repository, description="Folder of the networks, in Triton's layout."
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` can be reached from this machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
