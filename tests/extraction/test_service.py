@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,17 @@ from PIL import Image, ImageFilter
 
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.extraction.alignment import CROP_SCALE
-from semface.extraction.core import MODELS
-from semface.extraction.service import services
+from semface.extraction.core import MODELS, Extractor, Face
+from semface.extraction.image import ImageLimits
+from semface.extraction.service import ExtractionService, services
 from semface.extraction.settings import ExtractionSettings
 from semface.inference.embedded import EmbeddedEngine
 from semface.messages import unpack_descriptors
-from semface.rpc.server import Server
+from semface.rpc.server import Server, Service
 from semface.v1 import extraction_pb2, extraction_pb2_grpc
 from tests.extraction.conftest import Pixels
 from tests.extraction.test_image import encoded, one_bit_png
+from tests.rpc.conftest import eventually
 from tests.tiny_models import build_tiny_repository
 
 Stub = Any
@@ -90,6 +94,70 @@ async def test_pictures_sent_at_once_are_answered_as_if_sent_alone(stub: Stub, p
     together = await asyncio.gather(*(stub.Extract(request, timeout=20) for request in requests))
     for request, answer in zip(requests, together, strict=True):
         assert (await stub.Extract(request, timeout=20)).faces == answer.faces
+
+
+class Held(Extractor):
+    """The extractor, which waits in each picture until it is let go and counts those that it holds."""
+
+    def __init__(self, engine: EmbeddedEngine) -> None:
+        super().__init__(engine)
+        self.go = asyncio.Event()
+        self.held = self.most = 0
+
+    async def extract(self, rgb: Pixels) -> list[Face]:
+        self.held += 1
+        self.most = max(self.most, self.held)
+        try:
+            await self.go.wait()
+            return await super().extract(rgb)
+        finally:
+            self.held -= 1
+
+
+@asynccontextmanager
+async def serving(extractor: Extractor, max_decoding: int) -> AsyncIterator[Stub]:
+    """Serve with an extractor of one's own."""
+    service = ExtractionService(extractor, ImageLimits(), minimum_quality=0.0, max_decoding=max_decoding)
+    add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
+    settings = ExtractionSettings(host="127.0.0.1", port=0, grace_seconds=0.5)
+    server = Server([Service("semface.v1.ExtractionService", add, extractor.probe)], settings)
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
+        yield extraction_pb2_grpc.ExtractionServiceStub(opened)
+    await server.stop()
+
+
+async def test_no_more_pictures_are_decoded_at_once_than_may_and_the_others_wait(
+    engine: EmbeddedEngine, portrait: bytes
+) -> None:
+    extractor, request = Held(engine), extraction_pb2.ExtractRequest(image=portrait)
+    async with serving(extractor, max_decoding=2) as stub:
+        calls = [asyncio.ensure_future(stub.Extract(request, timeout=20)) for _ in range(5)]
+        await eventually(lambda: extractor.held == 2)
+        await asyncio.sleep(0.1)
+        extractor.go.set()
+        answers = await asyncio.gather(*calls)
+    assert extractor.most == 2
+    assert all(len(answer.faces) == 1 for answer in answers)
+    assert max(answer.timings.queue_ms for answer in answers) > 90
+
+
+async def test_who_waits_to_be_decoded_is_told_when_the_deadline_has_passed(
+    engine: EmbeddedEngine, portrait: bytes
+) -> None:
+    extractor, request = Held(engine), extraction_pb2.ExtractRequest(image=portrait)
+    async with serving(extractor, max_decoding=1) as stub:
+        first = asyncio.ensure_future(stub.Extract(request, timeout=0.3))
+        await eventually(lambda: extractor.held == 1)
+        for call in (first, stub.Extract(request, timeout=0.3)):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        # Its caller has left, but the picture is still in memory.
+        assert extractor.held == 1
+        extractor.go.set()
+        assert len((await stub.Extract(request, timeout=20)).faces) == 1
+        assert extractor.most == 1
 
 
 def bad_pictures(photograph: Pixels, without_face: Pixels) -> Iterable[tuple[str, bytes]]:

@@ -6,8 +6,6 @@ from functools import partial
 from typing import Any
 
 import grpc.aio
-import numpy as np
-from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
@@ -27,16 +25,21 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
     """``semface.v1.ExtractionService``."""
 
-    def __init__(self, extractor: Extractor, limits: ImageLimits, minimum_quality: float) -> None:
-        """Answer with ``extractor`` for pictures within ``limits``; leave out faces below ``minimum_quality``."""
+    def __init__(self, extractor: Extractor, limits: ImageLimits, minimum_quality: float, max_decoding: int) -> None:
+        """Answer with ``extractor`` for pictures within ``limits``, ``max_decoding`` at once.
+
+        Faces below ``minimum_quality`` are left out.
+        """
         self._extractor = extractor
         self._limits = limits
         self._minimum_quality = minimum_quality
+        self._places = asyncio.Semaphore(max_decoding)
+        self._working: set[asyncio.Task[Any]] = set()
 
     async def Extract(self, request: extraction_pb2.ExtractRequest, context: Context) -> extraction_pb2.ExtractResponse:
         """Describe every face of one photograph."""
         clock = current_clock()
-        rgb, faces = await self._extract(request.image, clock)
+        (height, width), faces = await self._extract(request.image, clock)
         if not faces:
             raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
         good = self._good(faces)
@@ -46,8 +49,8 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
             raise SemfaceError(Reason.LOW_QUALITY, message, field="image")
         return extraction_pb2.ExtractResponse(
             faces=[pack_face(face) for face in good],
-            image_width=rgb.shape[1],
-            image_height=rgb.shape[0],
+            image_width=width,
+            image_height=height,
             models=self._models(),
             timings=clock.timings(),
         )
@@ -59,23 +62,37 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         tracker, frame_number = Tracker(), 0
         async for request in request_iterator:
             clock = CallClock()
-            rgb, faces = await self._extract(request.image, clock)
+            (height, width), faces = await self._extract(request.image, clock)
             good = self._good(faces)
             numbers = tracker.assign([face.box for face in good])
             yield extraction_pb2.ExtractStreamResponse(
                 frame_number=frame_number,
                 faces=[pack_face(face, number) for face, number in zip(good, numbers, strict=True)],
-                image_width=rgb.shape[1],
-                image_height=rgb.shape[0],
+                image_width=width,
+                image_height=height,
                 models=self._models(),
                 timings=clock.timings(),
             )
             frame_number += 1
 
-    async def _extract(self, data: bytes, clock: CallClock) -> tuple[NDArray[np.uint8], list[Face]]:
+    async def _extract(self, data: bytes, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
+        """Return height and width of the picture in ``data``, and its faces."""
+        await self._places.acquire()
+        clock.admitted()
+        work = asyncio.create_task(self._decode_and_search(data, clock))
+        work.add_done_callback(self._leave)
+        self._working.add(work)
+        # A thread cannot be stopped: the picture of a caller that left keeps its place until its work is done.
+        return await asyncio.shield(work)
+
+    async def _decode_and_search(self, data: bytes, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
         rgb = await asyncio.to_thread(decode_image, data, self._limits)
         with clock.inference():
-            return rgb, await self._extractor.extract(rgb)
+            return rgb.shape[:2], await self._extractor.extract(rgb)
+
+    def _leave(self, work: asyncio.Task[Any]) -> None:
+        self._working.discard(work)
+        self._places.release()
 
     def _good(self, faces: Sequence[Face]) -> list[Face]:
         return [face for face in faces if face.quality >= self._minimum_quality]
@@ -89,7 +106,7 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     options = DetectorOptions(minimum_face=settings.minimum_face_pixels)
     extractor = Extractor(engine, options, settings.maximum_faces)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    service = ExtractionService(extractor, limits, settings.minimum_quality)
+    service = ExtractionService(extractor, limits, settings.minimum_quality, settings.max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
     return [Service("semface.v1.ExtractionService", add, extractor.probe)]
 

@@ -18,6 +18,12 @@ class ExtractionSettings(ServerSettings):
         le=170_000_000,
         description="Largest photograph by the size in its header, in pixels.",
     )
+    max_decoding: int = Field(
+        4,
+        ge=1,
+        description="Pictures decoded and searched at once, since one of 50 megapixels takes some 700 MB meanwhile; "
+        "further ones wait within their deadline.",
+    )
     minimum_face_pixels: float = Field(
         DetectorOptions().minimum_face,
         ge=12,
