@@ -7,6 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from semface.extraction.settings import ExtractionSettings
 from semface.gateway.server import GatewayServer
 from semface.gateway.settings import GatewaySettings
 from tests.running import System
@@ -92,9 +93,22 @@ async def test_a_passed_deadline_is_told(system: System, portrait: bytes) -> Non
 
 
 async def test_the_limit_of_a_body_is_a_setting(system: System, portrait: bytes) -> None:
-    async with gateway(system, max_image_bytes=len(portrait) - 1) as client:
+    async with gateway(system, http_max_image_bytes=len(portrait) - 1) as client:
         refused = await client.post("/v1/encode", content=portrait, headers=JPEG)
         assert (refused.status_code, refused.json()["reason"]) == (413, "IMAGE_TOO_LARGE")
+
+
+def test_the_limit_of_a_body_is_not_that_of_extraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMFACE_MAX_IMAGE_BYTES", "1000")
+    monkeypatch.setenv("SEMFACE_HTTP_MAX_IMAGE_BYTES", "2000")
+    assert GatewaySettings().http_max_image_bytes == 2000
+    assert ExtractionSettings().max_image_bytes == 1000
+
+
+def test_a_setting_of_the_gateway_and_of_extraction_has_one_default() -> None:
+    ours, theirs = GatewaySettings.model_fields, ExtractionSettings.model_fields
+    for name in ours.keys() & theirs.keys():
+        assert ours[name].default == theirs[name].default, name
 
 
 async def test_a_key_is_asked_for_in_the_documentation_where_keys_are_set(system: System) -> None:

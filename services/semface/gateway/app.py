@@ -54,7 +54,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.mount(system.DOCUMENTATION_ASSETS, StaticFiles(directory=assets), name="documentation")
     app.add_middleware(problems.DefectGuard)
     app.add_middleware(
-        BodyLimit, max_image_bytes=settings.max_image_bytes, max_message_bytes=settings.http_max_message_bytes
+        BodyLimit, max_image_bytes=settings.http_max_image_bytes, max_message_bytes=settings.http_max_message_bytes
     )
     app.add_middleware(RequestTelemetry, metrics=metrics)
     return app

@@ -28,7 +28,11 @@ class GatewaySettings(BaseSettings):
     redis_timeout_seconds: float = Field(2.0, gt=0, description="How long one command to Redis may take, in seconds.")
     call_timeout_seconds: float = Field(10.0, gt=0, description="Deadline of each call to a service, in seconds.")
     grace_seconds: float = Field(10.0, ge=0, description="How long requests in flight may go on at a stop.")
-    max_image_bytes: int = Field(10_000_000, gt=0, description="Largest photograph, in bytes; checked while reading.")
+    http_max_image_bytes: int = Field(
+        10_000_000,
+        gt=0,
+        description="Largest photograph over HTTP, in bytes, checked while reading; extraction has a limit of its own.",
+    )
     http_max_message_bytes: int = Field(65_536, gt=0, description="Largest bitstream or JSON body over HTTP, in bytes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level to log.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
