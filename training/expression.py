@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from semface.descriptors import Portion
 from semface.evaluation.expression import majority_label
 from semface.evaluation.protocol import calibration_error, mean_class_accuracy
-from semface.understanding.core import EXPRESSIONS
+from semface.meaning import EXPRESSIONS
 from training import datasets
 from training.descriptor_networks import DescriptorNetwork, ExpressionRecognizer, Schedule, Shape, fit
 from training.network_export import Port, export_network

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from semface.evaluation.expression import majority_label
 from semface.extraction.alignment import CROP_SIZE
+from semface.meaning import EXPRESSIONS
 from semface.morphable.model import MorphableModel
-from semface.understanding.core import EXPRESSIONS
 from training.datasets import (
     cache,
     ferplus,
