@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from semface.meaning import OperatingPoint
 from tests.cli.conftest import Run
@@ -84,6 +84,18 @@ def test_an_unknown_operating_point_is_one_line_with_the_known_ones(run: Run, ph
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert all(point in refused.stderr for point in OperatingPoint)
+
+
+def test_a_command_refuses_the_photographs_that_the_service_refuses(run: Run, photo: Path, tmp_path: Path) -> None:
+    blurred = tmp_path / "blurred.png"
+    astronaut().filter(ImageFilter.GaussianBlur(7)).save(blurred)
+    refused = run("verify", photo, blurred)
+    assert refused.returncode == 1
+    assert "LOW_QUALITY" in refused.stderr
+    assert blurred.name in "".join(refused.stderr.split())
+    assert run("verify", photo, blurred, SEMFACE_MINIMUM_QUALITY="0").returncode == 0
+    for limit in ("BYTES", "PIXELS"):
+        assert "IMAGE_TOO_LARGE" in run("encode", photo, **{f"SEMFACE_MAX_IMAGE_{limit}": "1000"}).stderr
 
 
 def test_several_faces_are_refused_unless_the_largest_will_do(run: Run, tmp_path: Path) -> None:

@@ -54,6 +54,27 @@ async def test_a_picture_without_a_face_gives_none(engine: EmbeddedEngine, witho
     assert await Extractor(engine).extract(without_face) == []
 
 
+async def test_faces_of_less_than_the_minimum_quality_are_left_out(engine: EmbeddedEngine, photograph: Pixels) -> None:
+    picture = collage(photograph)
+    large, small = await Extractor(engine).extract(picture)
+    lower, higher = sorted([large.quality, small.quality])
+    (kept,) = await Extractor(engine, minimum_quality=(lower + higher) / 2).extract_some(picture)
+    assert kept.quality == higher
+    none_is_good = Extractor(engine, minimum_quality=1.0)
+    assert await none_is_good.extract(picture) == []
+    with pytest.raises(SemfaceError, match=f"{higher:.2f}") as caught:
+        await none_is_good.extract_some(picture)
+    assert caught.value.reason is Reason.LOW_QUALITY
+
+
+async def test_where_a_face_is_wanted_a_picture_without_one_is_refused(
+    engine: EmbeddedEngine, without_face: Pixels
+) -> None:
+    with pytest.raises(SemfaceError) as caught:
+        await Extractor(engine).extract_some(without_face)
+    assert caught.value.reason is Reason.NO_FACE
+
+
 async def test_the_models_are_those_of_the_repository(engine: EmbeddedEngine) -> None:
     assert [model.name for model in Extractor(engine).models()] == list(MODELS)
 

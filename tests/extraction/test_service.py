@@ -104,12 +104,12 @@ class Held(Extractor):
         self.go = asyncio.Event()
         self.held = self.most = 0
 
-    async def extract(self, rgb: Pixels) -> list[Face]:
+    async def extract_some(self, rgb: Pixels) -> list[Face]:
         self.held += 1
         self.most = max(self.most, self.held)
         try:
             await self.go.wait()
-            return await super().extract(rgb)
+            return await super().extract_some(rgb)
         finally:
             self.held -= 1
 
@@ -117,7 +117,7 @@ class Held(Extractor):
 @asynccontextmanager
 async def serving(extractor: Extractor, max_decoding: int) -> AsyncIterator[Stub]:
     """Serve with an extractor of one's own."""
-    service = ExtractionService(extractor, ImageLimits(), minimum_quality=0.0, max_decoding=max_decoding)
+    service = ExtractionService(extractor, ImageLimits(), max_decoding=max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
     settings = ExtractionSettings(host="127.0.0.1", port=0, grace_seconds=0.5)
     server = Server([Service("semface.v1.ExtractionService", add, extractor.probe)], settings)

@@ -12,10 +12,10 @@ from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
 from semface.descriptors import Portion, portion_names
 from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
-from semface.extraction.image import decode_image
+from semface.extraction.image import ImageLimits, decode_image
+from semface.extraction.settings import ExtractionSettings
 from semface.inference import open_engine
 from semface.inference.engine import Engine
-from semface.rpc.settings import ServerSettings
 from semface.understanding.core import Understanding
 
 Result = TypeVar("Result")
@@ -49,15 +49,16 @@ class Chain:
 
     engine: Engine
     extractor: Extractor
+    image_limits: ImageLimits
     codec: Codec
     understanding: Understanding
 
     async def faces(self, photograph: Input) -> list[Face]:
-        """Return the faces of ``photograph``, the largest first; raises NO_FACE where there is none."""
-        faces = await self.extractor.extract(decode_image(photograph.data))
-        if not faces:
-            raise SemfaceError(Reason.NO_FACE, f"no face was found in {photograph.path}")
-        return faces
+        """Return the faces of ``photograph``, the largest first; refuses what the extraction service would refuse."""
+        try:
+            return await self.extractor.extract_some(decode_image(photograph.data, self.image_limits))
+        except SemfaceError as error:
+            raise SemfaceError(error.reason, f"{photograph.path}: {error.message}", field=error.field) from error
 
     async def face(self, photograph: Input, *, largest: bool) -> Face:
         """Return the one face of ``photograph``; raises SEVERAL_FACES unless the ``largest`` will do."""
@@ -95,11 +96,11 @@ def count_bits(frame: bytes) -> dict[str, int]:
 @asynccontextmanager
 async def open_chain() -> AsyncIterator[Chain]:
     """Open the networks that the settings name while the block lasts."""
-    settings = ServerSettings()
+    settings = ExtractionSettings()
     engine = open_engine(settings)
     try:
         codec = Codec(engine, settings.model_repository)
-        yield Chain(engine, Extractor(engine), codec, Understanding(engine))
+        yield Chain(engine, settings.extractor(engine), settings.image_limits, codec, Understanding(engine))
     finally:
         await engine.close()
 

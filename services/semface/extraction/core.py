@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
+from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import CROP_SIZE, Square, crop_face, face_square
 from semface.extraction.detection import Detection, DetectorOptions, FaceDetector
 from semface.extraction.quality import face_quality
@@ -51,22 +52,46 @@ class Extractor:
     """Finds and describes faces with the networks of an engine."""
 
     def __init__(
-        self, engine: Engine, detector: DetectorOptions | None = None, maximum_faces: int = MAXIMUM_FACES
+        self,
+        engine: Engine,
+        detector: DetectorOptions | None = None,
+        maximum_faces: int = MAXIMUM_FACES,
+        minimum_quality: float = 0.0,
     ) -> None:
-        """Use ``engine``, which must serve all of ``MODELS``; of a crowd, describe the ``maximum_faces`` largest."""
+        """Use ``engine``, which must serve all of ``MODELS``.
+
+        Of a crowd, the ``maximum_faces`` largest are described; faces of less than ``minimum_quality`` are left out.
+        """
         self._engine = engine
         self._detector = FaceDetector(engine, detector)
         self._maximum_faces = maximum_faces
+        self._minimum_quality = minimum_quality
 
     def models(self) -> list[ModelMetadata]:
         """Return the networks that find and describe. Raises MODEL_UNKNOWN when the repository lacks one."""
         return [self._engine.metadata(name) for name in MODELS]
 
     async def extract(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Return the faces in ``rgb`` uint8 (H, W, 3), the largest first.
+        """Return the good enough faces in ``rgb`` uint8 (H, W, 3), the largest first; perhaps none."""
+        return self._good(await self._describe_all(rgb))
 
-        No face gives an empty list. All faces of the picture go through the network in one call.
-        """
+    async def extract_some(self, rgb: NDArray[np.uint8]) -> list[Face]:
+        """Return as ``extract`` at least one face; raises NO_FACE, or LOW_QUALITY where none is good enough."""
+        faces = await self._describe_all(rgb)
+        if not faces:
+            raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
+        good = self._good(faces)
+        if not good:
+            best = max(face.quality for face in faces)
+            message = f"the best face has quality {best:.2f}, below {self._minimum_quality:.2f}: too small or blurred"
+            raise SemfaceError(Reason.LOW_QUALITY, message, field="image")
+        return good
+
+    def _good(self, faces: Sequence[Face]) -> list[Face]:
+        return [face for face in faces if face.quality >= self._minimum_quality]
+
+    async def _describe_all(self, rgb: NDArray[np.uint8]) -> list[Face]:
+        """Return every face, all of them through the network in one call."""
         found = await self._detector.detect(rgb)
         largest = sorted(found, key=lambda face: -_side(face))[: self._maximum_faces]
         squares = [face_square(face.box) for face in largest]

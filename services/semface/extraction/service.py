@@ -1,15 +1,15 @@
 """The gRPC service of extraction: a thin adapter over the core."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import grpc.aio
+import numpy as np
+from numpy.typing import NDArray
 
-from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
-from semface.extraction.detection import DetectorOptions
 from semface.extraction.image import ImageLimits, decode_image
 from semface.extraction.settings import ExtractionSettings
 from semface.extraction.tracking import Tracker
@@ -19,36 +19,28 @@ from semface.rpc.server import Service
 from semface.rpc.timing import CallClock, current_clock
 from semface.v1 import descriptors_pb2, extraction_pb2, extraction_pb2_grpc
 
+Search = Callable[[NDArray[np.uint8]], Awaitable[list[Face]]]
+"""What finds the faces of a picture."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
     """``semface.v1.ExtractionService``."""
 
-    def __init__(self, extractor: Extractor, limits: ImageLimits, minimum_quality: float, max_decoding: int) -> None:
-        """Answer with ``extractor`` for pictures within ``limits``, ``max_decoding`` at once.
-
-        Faces below ``minimum_quality`` are left out.
-        """
+    def __init__(self, extractor: Extractor, limits: ImageLimits, max_decoding: int) -> None:
+        """Answer with ``extractor`` for pictures within ``limits``, ``max_decoding`` at once."""
         self._extractor = extractor
         self._limits = limits
-        self._minimum_quality = minimum_quality
         self._places = asyncio.Semaphore(max_decoding)
         self._working: set[asyncio.Task[Any]] = set()
 
     async def Extract(self, request: extraction_pb2.ExtractRequest, context: Context) -> extraction_pb2.ExtractResponse:
         """Describe every face of one photograph."""
         clock = current_clock()
-        (height, width), faces = await self._extract(request.image, clock)
-        if not faces:
-            raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
-        good = self._good(faces)
-        if not good:
-            best = max(face.quality for face in faces)
-            message = f"the best face has quality {best:.2f}, below {self._minimum_quality:.2f}: too small or blurred"
-            raise SemfaceError(Reason.LOW_QUALITY, message, field="image")
+        (height, width), faces = await self._extract(request.image, self._extractor.extract_some, clock)
         return extraction_pb2.ExtractResponse(
-            faces=[pack_face(face) for face in good],
+            faces=[pack_face(face) for face in faces],
             image_width=width,
             image_height=height,
             models=self._models(),
@@ -62,12 +54,11 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         tracker, frame_number = Tracker(), 0
         async for request in request_iterator:
             clock = CallClock()
-            (height, width), faces = await self._extract(request.image, clock)
-            good = self._good(faces)
-            numbers = tracker.assign([face.box for face in good])
+            (height, width), faces = await self._extract(request.image, self._extractor.extract, clock)
+            numbers = tracker.assign([face.box for face in faces])
             yield extraction_pb2.ExtractStreamResponse(
                 frame_number=frame_number,
-                faces=[pack_face(face, number) for face, number in zip(good, numbers, strict=True)],
+                faces=[pack_face(face, number) for face, number in zip(faces, numbers, strict=True)],
                 image_width=width,
                 image_height=height,
                 models=self._models(),
@@ -75,27 +66,26 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
             )
             frame_number += 1
 
-    async def _extract(self, data: bytes, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
+    async def _extract(self, data: bytes, search: Search, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
         """Return height and width of the picture in ``data``, and its faces."""
         await self._places.acquire()
         clock.admitted()
-        work = asyncio.create_task(self._decode_and_search(data, clock))
+        work = asyncio.create_task(self._decode_and_search(data, search, clock))
         work.add_done_callback(self._leave)
         self._working.add(work)
         # A thread cannot be stopped: the picture of a caller that left keeps its place until its work is done.
         return await asyncio.shield(work)
 
-    async def _decode_and_search(self, data: bytes, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
+    async def _decode_and_search(
+        self, data: bytes, search: Search, clock: CallClock
+    ) -> tuple[tuple[int, int], list[Face]]:
         rgb = await asyncio.to_thread(decode_image, data, self._limits)
         with clock.inference():
-            return rgb.shape[:2], await self._extractor.extract(rgb)
+            return rgb.shape[:2], await search(rgb)
 
     def _leave(self, work: asyncio.Task[Any]) -> None:
         self._working.discard(work)
         self._places.release()
-
-    def _good(self, faces: Sequence[Face]) -> list[Face]:
-        return [face for face in faces if face.quality >= self._minimum_quality]
 
     def _models(self) -> list[descriptors_pb2.Model]:
         return [pack_model(model.name, model.version, model.hash) for model in self._extractor.models()]
@@ -103,10 +93,8 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
 
 def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     """Return the extraction service over ``engine``."""
-    options = DetectorOptions(minimum_face=settings.minimum_face_pixels)
-    extractor = Extractor(engine, options, settings.maximum_faces)
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    service = ExtractionService(extractor, limits, settings.minimum_quality, settings.max_decoding)
+    extractor = settings.extractor(engine)
+    service = ExtractionService(extractor, settings.image_limits, settings.max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
     return [Service("semface.v1.ExtractionService", add, extractor.probe)]
 

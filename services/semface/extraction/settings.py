@@ -2,9 +2,10 @@
 
 from pydantic import Field
 
-from semface.extraction.core import MAXIMUM_FACES
+from semface.extraction.core import MAXIMUM_FACES, Extractor
 from semface.extraction.detection import DetectorOptions
-from semface.extraction.image import DEFAULT_LIMITS
+from semface.extraction.image import DEFAULT_LIMITS, ImageLimits
+from semface.inference.engine import Engine
 from semface.rpc.settings import ServerSettings
 
 
@@ -35,3 +36,13 @@ class ExtractionSettings(ServerSettings):
     minimum_quality: float = Field(
         0.08, ge=0, le=1, description="Faces of less quality are left out; when none is left, LOW_QUALITY is answered."
     )
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """The largest picture that is decoded."""
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels)
+
+    def extractor(self, engine: Engine) -> Extractor:
+        """Return the extractor over ``engine`` that the settings ask for, the same for a service and a command."""
+        detector = DetectorOptions(minimum_face=self.minimum_face_pixels)
+        return Extractor(engine, detector, self.maximum_faces, self.minimum_quality)
