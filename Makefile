@@ -11,10 +11,10 @@ DEVELOPMENT := $(VENV)/.development
 BUF := build/buf/node_modules/.bin/buf
 UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
-SOURCES := services tests training protos examples
+SOURCES := services tests training protos examples docs
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow lint types imports protos stubs docs lock teachers clean
+.PHONY: help run models test check slow lint types imports protos settings stubs docs lock teachers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow lint types imports protos ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models ## Run the slow tests
 	$(BIN)/pytest -q -m slow
@@ -57,8 +57,12 @@ protos: $(DEVELOPMENT) $(BUF) ## Check the protos: style, compatibility, committ
 stubs: $(DEVELOPMENT) ## Regenerate the typed stubs from the protos
 	$(BIN)/python protos/generate.py
 
-docs: $(DEVELOPMENT) ## Regenerate docs/api.md from the protos
+settings: $(DEVELOPMENT) ## Check that the page of settings is current
+	$(BIN)/python docs/document_settings.py --check
+
+docs: $(DEVELOPMENT) ## Regenerate docs/api.md from the protos and docs/settings.md from the settings
 	$(BIN)/python protos/document.py
+	$(BIN)/python docs/document_settings.py
 
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--custom-compile-command "make lock"

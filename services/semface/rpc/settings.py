@@ -46,7 +46,8 @@ class ServerSettings(BaseSettings):
 
     inference: str = Field("embedded", description="Where networks run: embedded, or the URL of a Triton server.")
     model_repository: Path = Field(
-        default_factory=_model_repository, description="Folder of the networks, in Triton's layout."
+        default_factory=_model_repository,
+        description="Folder of the networks, in Triton's layout; unset takes that of the checkout.",
     )
 
 
