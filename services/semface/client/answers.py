@@ -49,6 +49,8 @@ class Face:
     """0 to 1."""
     descriptors: Descriptors
     """(257,)."""
+    track_id: int = 0
+    """Which face of a stream this is, counted from 1; 0 where there is no stream."""
 
 
 @dataclass(frozen=True, slots=True)

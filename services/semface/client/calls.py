@@ -64,7 +64,7 @@ class Call(Generic[Answer]):
 def extract(image: bytes) -> Call[answers.Extraction]:
     """Find and describe the faces of ``image`` (JPEG, PNG or WebP)."""
     request = extraction_pb2.ExtractRequest(image=image)
-    return Call(extraction_pb2_grpc.ExtractionServiceStub, "Extract", request, _extraction)
+    return Call(extraction_pb2_grpc.ExtractionServiceStub, "Extract", request, read_extraction)
 
 
 def encode(
@@ -178,7 +178,10 @@ def _timings(message: descriptors_pb2.Timings) -> answers.Timings:
     return answers.Timings(message.queue_ms, message.inference_ms, message.total_ms)
 
 
-def _extraction(message: extraction_pb2.ExtractResponse) -> answers.Extraction:
+def read_extraction(
+    message: extraction_pb2.ExtractResponse | extraction_pb2.ExtractStreamResponse,
+) -> answers.Extraction:
+    """Return the faces of a photograph, or of one frame of a stream."""
     return answers.Extraction(
         [_face(face, f"faces[{index}]") for index, face in enumerate(message.faces)],
         message.image_width,
@@ -197,6 +200,7 @@ def _face(message: extraction_pb2.Face, field: str) -> answers.Face:
         message.confidence,
         message.quality,
         unpack_descriptors(message.descriptors, f"{field}.descriptors")[0],
+        message.track_id,
     )
 
 

@@ -1,6 +1,7 @@
 """The two clients: one channel each, and every call of ``semface.client.calls`` as a method."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -9,8 +10,11 @@ import grpc
 import grpc.aio
 
 from semface.client import calls
+from semface.client.answers import Extraction
 from semface.client.calls import Call
 from semface.client.errors import to_call_error
+from semface.v1.extraction_pb2 import ExtractStreamRequest
+from semface.v1.extraction_pb2_grpc import ExtractionServiceStub
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
@@ -69,10 +73,13 @@ class _Connection:
         other._channel, other._seconds, other._stubs = self._channel, seconds, self._stubs
         return other
 
+    def _stub(self, make: Callable[..., Any]) -> Any:
+        if make not in self._stubs:
+            self._stubs[make] = make(self._channel)
+        return self._stubs[make]
+
     def _call(self, call: Call[Any]) -> Any:
-        if call.stub not in self._stubs:
-            self._stubs[call.stub] = call.stub(self._channel)
-        return getattr(self._stubs[call.stub], call.method)(call.request, timeout=self._seconds)
+        return getattr(self._stub(call.stub), call.method)(call.request, timeout=self._seconds)
 
 
 class AsyncClient(_Connection):
@@ -87,6 +94,36 @@ class AsyncClient(_Connection):
             return call.read(await self._call(call))
         except grpc.RpcError as error:
             raise to_call_error(error) from error
+
+    async def extract_stream(self, images: AsyncIterator[bytes]) -> AsyncIterator[Extraction]:
+        """Yield the faces of each of ``images`` (JPEG, PNG or WebP), in their order; a face keeps its ``track_id``.
+
+        A frame without a face has none. The stream has no deadline; it ends with ``images``, or when it is closed. What
+        ``images`` raises is raised here.
+        """
+        failures: list[Exception] = []
+
+        async def requests() -> AsyncIterator[ExtractStreamRequest]:
+            try:
+                async for image in images:
+                    yield ExtractStreamRequest(image=image)
+            except Exception as error:
+                # grpc would only log it and cancel the call.
+                failures.append(error)
+                call.cancel()
+
+        call = self._stub(ExtractionServiceStub).ExtractStream(requests())
+        try:
+            async for message in call:
+                yield calls.read_extraction(message)
+        except grpc.RpcError as error:
+            raise to_call_error(error) from error
+        except asyncio.CancelledError:
+            if not failures:
+                raise
+            raise failures[0] from None
+        finally:
+            call.cancel()
 
     async def close(self) -> None:
         """Let go of the channel; calls in flight are cancelled."""
