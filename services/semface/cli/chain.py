@@ -16,12 +16,11 @@ from semface.extraction.image import ImageLimits, decode_image
 from semface.extraction.settings import ExtractionSettings
 from semface.inference import open_engine
 from semface.inference.engine import Engine
+from semface.media_types import PHOTOGRAPH_SIGNATURES
 from semface.understanding.core import Understanding
 
 Result = TypeVar("Result")
 
-SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF")
-"""How photographs begin; a bitstream never does."""
 PHOTOGRAPH_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
@@ -35,7 +34,7 @@ class Input:
     @property
     def is_photograph(self) -> bool:
         """Whether it is, or calls itself, a photograph; else it is a bitstream."""
-        return self.data.startswith(SIGNATURES) or self.path.suffix.lower() in PHOTOGRAPH_SUFFIXES
+        return self.data.startswith(tuple(PHOTOGRAPH_SIGNATURES)) or self.path.suffix.lower() in PHOTOGRAPH_SUFFIXES
 
 
 def read_input(path: Path) -> Input:
