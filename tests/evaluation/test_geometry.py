@@ -44,6 +44,7 @@ def own_head() -> IctModel:
         model.mean_shape.astype(np.float64),
         model.shape_basis,
         model.expression_basis,
+        tuple(f"direction {number}" for number in range(len(model.expression_basis))),
         model.triangles,
         model.landmarks68,
     )

@@ -68,6 +68,7 @@ class IctModel:
     mean: NDArray[np.float64]
     identity: NDArray[np.float32]
     expression: NDArray[np.float32]
+    expression_names: tuple[str, ...]
     triangles: NDArray[np.int32]
     landmarks68: NDArray[np.int32]
 
@@ -81,6 +82,7 @@ class IctModel:
                     mean - mean.mean(axis=0),
                     file["identity"].astype(np.float32) * np.float32(MILLIMETRES),
                     file["expression"].astype(np.float32) * np.float32(MILLIMETRES),
+                    tuple(file["expression_names"].tolist()),
                     file["triangles"],
                     file["landmarks68"],
                 )

@@ -1,0 +1,60 @@
+"""Promises of the choice of our 68 vertices on the mean ICT face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from semface.evaluation.geometry_measures import similarity
+from semface.evaluation.synthetic_faces import IctModel
+from semface.morphable.model import MorphableModel
+from training.datasets import root
+from training.landmarks68 import MIRROR_68, carried_landmarks, choose_landmarks68
+
+MODEL = MorphableModel.shipped()
+
+
+@pytest.fixture(scope="module")
+def ict() -> IctModel:
+    path = root() / "ict_face.npz"
+    if not path.exists():
+        pytest.skip("the shared data sets are not here; SEMFACE_DATASETS names their folder")
+    return IctModel.load(path)
+
+
+@pytest.fixture(scope="module")
+def chosen(ict: IctModel) -> NDArray[np.int32]:
+    return choose_landmarks68(
+        MODEL.mean_shape, MODEL.mirror, MODEL.face_region, MODEL.landmark_corners, MODEL.landmarks68, ict
+    )
+
+
+def test_each_of_the_68_is_the_mirror_image_of_its_opposite(chosen: NDArray[np.int32]) -> None:
+    np.testing.assert_array_equal(MODEL.mirror[chosen], chosen[list(MIRROR_68)])
+
+
+def test_they_are_68_vertices_of_the_skin(chosen: NDArray[np.int32]) -> None:
+    assert MODEL.face_region[chosen].all()
+    # Only where the lips meet may the same vertex serve twice.
+    assert len(set(chosen.tolist())) >= 66
+
+
+def test_lids_and_lips_keep_their_order(chosen: NDArray[np.int32]) -> None:
+    x, y, _ = MODEL.mean_shape[chosen].T
+    assert (np.diff(x[[36, 37, 38, 39, 42, 43, 44, 45]]) > 0).all()
+    assert (y[[37, 38, 43, 44]] > y[[41, 40, 47, 46]]).all()
+    assert (np.diff(x[[48, 49, 50, 51, 52, 53, 54]]) > 0).all()
+    assert (np.diff(x[[59, 58, 57, 56, 55]]) > 0).all()
+    assert y[51] > y[62] >= y[66] > y[57]
+
+
+def test_features_that_both_heads_have_come_to_the_same_place(ict: IctModel) -> None:
+    carried = carried_landmarks(MODEL.mean_shape, MODEL.landmarks68, ict)
+    eyes = [36, 39, 42, 45]
+    present = MODEL.mean_shape[MODEL.landmarks68]
+    np.testing.assert_allclose(carried[eyes], present[eyes], atol=0.5)
+    # The rest is that of the other head: only its size and place changed much.
+    by = similarity(ict.mean[ict.landmarks68], carried)
+    moved = by.scale * ict.mean[ict.landmarks68] @ by.rotation.T + by.shift
+    assert np.linalg.norm(carried - moved, axis=1).mean() < 4.0
