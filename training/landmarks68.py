@@ -1,4 +1,4 @@
-"""Our 68 vertices, chosen once on the mean ICT face: a warp through features that both mean heads have carries them over.
+"""Our 68 vertices, chosen once on the mean ICT face: a warp through features of both mean heads carries them over.
 
 The features are the corners of eyes and mouth, the lips' middles, the nose's tip and base, and the chin. Jaw, brows and
 the bridge of the nose, whose points lie on no feature, follow the warp; points of lids and lips stay on theirs.

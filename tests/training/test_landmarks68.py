@@ -1,7 +1,5 @@
 """Promises of the choice of our 68 vertices on the mean ICT face."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

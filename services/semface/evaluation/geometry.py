@@ -103,7 +103,7 @@ class HeadComparison:
 
         ``descriptors`` is (257,). Each head is brought to the known one by the best similarity.
         """
-        truth = self._places(face.neutral)
+        truth = self.places(face.neutral)
         groups = split(descriptors[None])
         ours = self._model.vertices(groups["shape"], np.zeros_like(groups["expression"]))[0]
         heads = (ours[self._region], self._model.mean_shape[self._region])
@@ -115,14 +115,15 @@ class HeadComparison:
 
         ``descriptors`` is (257,). Scale and shift, which one picture does not tell, are the best ones.
         """
-        truth = self._places(face.posed)
+        truth = self.places(face.posed)
         groups = split(descriptors[None])
         head = self._model.vertices(groups["shape"], groups["expression"])[0, self._region]
         turned = head @ rotation_matrix(groups["rotation"])[0].T
         moved = move(turned, similarity(turned, truth, rotate=False))
         return float(np.abs(moved[:, 2] - truth[:, 2]).mean())
 
-    def _places(self, vertices: Array) -> Array:
+    def places(self, vertices: Array) -> Array:
+        """Return the places (P, 3) of an ICT head (V, 3) that stand opposite the P vertices of our face region."""
         return (vertices[self._corners] * self._weights[..., None]).sum(axis=1)
 
 

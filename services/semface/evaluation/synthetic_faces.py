@@ -126,11 +126,7 @@ class FaceGenerator:
     def __init__(self, ict: IctModel, model: MorphableModel) -> None:
         """Dress ``ict`` in the mean skin of ``model``, found by the place next to each vertex on the mean faces."""
         self._ict = ict
-        landmarks = model.mean_shape[model.landmarks68]
-        placed = move(ict.mean, similarity(ict.mean[ict.landmarks68], landmarks))
-        # Beyond the face photographs taught the model no colour: neck and skull take that of the face's border.
-        known = model.triangles[model.face_region[model.triangles].all(axis=1)]
-        corners, weights = nearest_on_surface(placed, model.mean_shape, known)
+        corners, weights = skin_places(ict, model)
         skin = (model.mean_albedo[corners] * weights[..., None]).sum(axis=1)
         for number, loop in enumerate(ict.openings):
             skin[loop] = EYE_WHITE if number else skin[loop]
@@ -173,6 +169,14 @@ class FaceGenerator:
         corners = colours[triangles[fragments.triangle[seen]]]
         picture[seen] = (corners * fragments.weights[seen][:, :, None]).sum(axis=1)
         return np.asarray(Image.fromarray(picture.round().astype(np.uint8)).reduce(SUPERSAMPLING)), pixels
+
+
+def skin_places(ict: IctModel, model: MorphableModel) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return where each vertex of ``ict`` takes its colour from: corners (V, 3) and weights (V, 3) on ``model``."""
+    placed = move(ict.mean, similarity(ict.mean[ict.landmarks68], model.mean_shape[model.landmarks68]))
+    # Beyond the face photographs taught the model no colour: neck and skull take that of the face's border.
+    known = model.triangles[model.face_region[model.triangles].all(axis=1)]
+    return nearest_on_surface(placed, model.mean_shape, known)
 
 
 def _random_light(random: np.random.Generator) -> Array:
