@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from semface.evaluation.identity_teacher import landmark_box
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.model import vertex_normals
 from semface.morphable.rasterizer import Fragments, rasterize
 from training.head import Head
-from training.teacher_networks import dense_landmarks, landmark_box
+from training.teacher_networks import dense_landmarks
 
 RENDER_SIZE: Final = 640
 YAWS: Final = (-0.3, 0.0, 0.3)

@@ -15,7 +15,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
-from training.teacher_networks import IDENTITY_MEAN_BGR, folder
+from semface.evaluation.identity_teacher import IDENTITY_MEAN_BGR
+from training.teacher_networks import folder
 
 STAGES: Final = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 """Channels and stride of each depthwise separable block."""

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from semface.evaluation.identity_teacher import landmark_box
 from semface.extraction.alignment import crop_face, face_square
 from semface.extraction.detection import FaceDetector
 from semface.inference.embedded import EmbeddedEngine
 from training.datasets import REPOSITORY, Picture, cache, ferplus, lfw_images
-from training.teacher_networks import dense_landmarks, identity_embedding, landmark_box
+from training.teacher_networks import dense_landmarks, identity_embedding
 
 CROP_SIDE: Final = 144
 """Side of a cached crop in pixels."""

@@ -21,8 +21,10 @@ from semface.evaluation.geometry import (
     evaluate_photographs,
     evaluate_renders,
 )
+from semface.evaluation.identity_teacher import IDENTITY_FILE, IdentityTeacher
 from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder
 from semface.evaluation.pictures import PictureArchive
+from semface.evaluation.redraws import RedrawResult, evaluate_redraws, redrawn_groups
 from semface.evaluation.serving_path import RunOptions, ServingPath
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.verification import parse_folds, read_pairs
@@ -35,6 +37,9 @@ app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", r
 Result = TypeVar("Result")
 
 Images = Annotated[Path, typer.Option(help="Zip of pictures, in folders or flat.", metavar="ZIP")]
+PairTable = Annotated[Path, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")]
+Folds = Annotated[str | None, typer.Option(help="Only these folds, such as 1-4. [all]")]
+PairLimit = Annotated[int | None, typer.Option(min=1, help="Only the first pairs.")]
 Quality = Annotated[
     str | None, typer.Option(help="Name or number of the codec's quality, or none to code nothing. [codec's default]")
 ]
@@ -51,12 +56,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 @app.command()
 def verification(
     images: Images,
-    pairs: Annotated[Path, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")],
+    pairs: PairTable,
     quality: Quality = None,
     groups: Groups = None,
     models: Models = None,
-    folds: Annotated[str | None, typer.Option(help="Only these folds, such as 1-4. [all]")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs.")] = None,
+    folds: Folds = None,
+    limit: PairLimit = None,
     cache: Cache = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,6 +101,37 @@ def expression(
         for name, counts in zip(EXPRESSIONS, result.confusion, strict=True):
             table.add_row(name, *map(str, counts))
         Console().print(table)
+
+
+@app.command()
+def redraws(
+    images: Images,
+    pairs: PairTable,
+    groups: Annotated[str, typer.Option(help="What is redrawn: identity, shape or texture.")] = "identity",
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help=f"The identity teacher. [{IDENTITY_FILE} in SEMFACE_TEACHERS, or build/teachers]"),
+    ] = None,
+    models: Models = None,
+    folds: Folds = None,
+    limit: PairLimit = None,
+    cache: Cache = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verification by the identity teacher on redraws of uncoded shape and texture, frontal and evenly lit."""
+    archive, kept = PictureArchive(images), redrawn_groups(groups)
+    judged = read_pairs(pairs, None if folds is None else parse_folds(folds), limit)
+    archive.require(judged.stems)
+    network = IdentityTeacher(teacher or teacher_folder() / IDENTITY_FILE)
+
+    async def work(path: ServingPath, progress: Callable[[int], None]) -> RedrawResult:
+        described = await path.describe(archive, judged.stems, cache, progress)
+        return await asyncio.to_thread(evaluate_redraws, described, judged, kept, network, progress)
+
+    # Each picture is met twice: described, then redrawn.
+    result = _run(work, models, 2 * len(judged.stems))
+    note = "one fold only: odd and even pairs chose each other's threshold" if result.one_fold else None
+    _print(result.as_json(), as_json, note)
 
 
 @app.command()

@@ -61,7 +61,12 @@ def accuracy_over_folds(scores: Scores, same: Flags, folds: NDArray[np.integer])
         held_out = folds == fold
         threshold = best_threshold(scores[~held_out], same[~held_out])
         accuracies.append(accuracy_at(scores[held_out], same[held_out], threshold))
-    return FoldAccuracy(float(np.mean(accuracies)), float(np.std(accuracies, ddof=1) / sqrt(len(present))))
+    return mean_over_folds(accuracies)
+
+
+def mean_over_folds(accuracies: list[float]) -> FoldAccuracy:
+    """Return the mean of two or more folds' ``accuracies`` (0..1) with its standard error."""
+    return FoldAccuracy(float(np.mean(accuracies)), float(np.std(accuracies, ddof=1) / sqrt(len(accuracies))))
 
 
 def accuracy_at_fixed_threshold(scores: Scores, same: Flags, threshold: float) -> FoldAccuracy:

@@ -85,14 +85,15 @@ class ServingPath:
         archive.require(stems)
         # Opened before the long pass, so that an unknown quality or an absent codec is told at once.
         codec = None if options.quality == UNCODED else Codec(self.engine, self.repository, options.quality)
-        described = await self._describe(archive, stems, options.cache, progress)
+        described = await self.describe(archive, stems, options.cache, progress)
         kept = ~described.skipped
         names = [stem for stem, keep in zip(described.stems, kept, strict=True) if keep]
         return described, names, await send(codec, described.descriptors[kept], options.portions)
 
-    async def _describe(
+    async def describe(
         self, archive: PictureArchive, stems: Sequence[str], cache: Path | None, progress: Progress
     ) -> DescribedPictures:
+        """Return the pictures ``stems`` described, or as ``cache`` keeps them when it was made likewise."""
         if cache is None:
             return await describe_pictures(self.engine, archive, stems, progress)
         key = cache_key(self.engine, archive)

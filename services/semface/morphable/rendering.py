@@ -43,6 +43,17 @@ def draw(
     return rasterize(pixels, depth[0], model.triangles, height, width), colours
 
 
+def paint(
+    model: MorphableModel, fragments: Fragments, colours: NDArray[np.floating], background: NDArray[np.uint8]
+) -> Picture:
+    """Return ``background`` (H, W, 3) with the ``fragments`` (H, W) of a head of ``colours`` (V, 3) painted over it."""
+    picture = background.copy()
+    seen = fragments.triangle >= 0
+    corners = colours[model.triangles[fragments.triangle[seen]]]
+    picture[seen] = (corners * fragments.weights[seen][:, :, None]).sum(axis=1).round()
+    return picture
+
+
 def render(
     descriptors: Descriptors,
     size: int = 256,
@@ -56,12 +67,7 @@ def render(
     """
     model = model or MorphableModel.shipped()
     fragments, colours = draw(model, validate(descriptors)[:1], (0.0, 0.0), size, size, size)
-    picture = np.empty((size, size, 3))
-    picture[:] = background
-    seen = fragments.triangle >= 0
-    corners = colours[model.triangles[fragments.triangle[seen]]]
-    picture[seen] = (corners * fragments.weights[seen][:, :, None]).sum(axis=1)
-    return picture.round().astype(np.uint8)
+    return paint(model, fragments, colours, np.full((size, size, 3), background, np.uint8))
 
 
 def overlay(
