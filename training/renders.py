@@ -33,6 +33,10 @@ from training.render_pictures import CAMERA_SQUARE, CANVAS, Painter, photographe
 DEFAULT_COUNT: Final = 6000
 FACES_STREAM: Final = 7002
 """First number of the random streams of pictures; people have another, and the evaluation draws from 0."""
+USUAL_SIDE: Final = 1.42
+"""Side of the detector's face square over the extent of the 68 landmarks: mean of renders that it finds."""
+USUAL_OFFSET: Final = (0.0, -0.117)
+"""Centre of that square from the middle of the landmarks, in their extents."""
 BOUND_FACES: Final = 200
 """Renders of the evaluation on which the bounds are measured."""
 FACE_SIZES: Final = (60.0, 140.0)
@@ -102,9 +106,12 @@ class RenderBooth:
 
 
 def square_around(landmarks: Array) -> Square:
-    """Return the face square (left, top, side) that the detector would have given to ``landmarks`` (68, 2)."""
+    """Return the face square (left, top, side) that the detector gives on average to ``landmarks`` (68, 2)."""
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    return face_square([*low, *high])
+    extent = float((high - low).max())
+    x, y = (low + high) / 2 + np.array(USUAL_OFFSET) * extent
+    side = USUAL_SIDE * extent
+    return float(x) - side / 2, float(y) - side / 2, side
 
 
 def build(ict: IctModel, model: MorphableModel, count: int) -> None:
