@@ -4,14 +4,16 @@ The features are the corners of eyes and mouth, the lips' middles, the nose's ti
 the bridge of the nose, whose points lie on no feature, follow the warp; points of lids and lips stay on theirs.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from semface.evaluation.geometry_measures import move, similarity
+from semface.evaluation.geometry_measures import move, nearest_on_surface, similarity
 from semface.evaluation.synthetic_faces import IctModel
+from semface.morphable.model import MorphableModel
 
 FEATURES: Final = (8, 30, 33, 36, 39, 42, 45, 48, 51, 54, 57, 62)
 """Chin, tip and base of the nose, corners of the eyes, corners and middles of the lips, among the 68."""
@@ -39,6 +41,11 @@ CONTOURS: Final = (
     ((60,), (78,)),
 )
 """Landmarks of the right half and the middle that lie on a lid or a lip, and the dense landmarks along it."""
+
+NEAR_ENOUGH: Final = 0.7
+"""A vertex within this many millimetres of a landmark's place serves for it."""
+ON_EDGE: Final = 0.08
+"""A place with a smaller barycentric weight than this lies on the triangle's edge."""
 
 Array = NDArray[np.floating]
 
@@ -95,3 +102,87 @@ def _allowed(skin: NDArray[np.bool_], corners: NDArray[np.int32]) -> dict[int, N
         near[corners[list(contour)]] = True
         allowed.update(dict.fromkeys(numbers, near & skin))
     return allowed
+
+
+def with_landmarks68(model: MorphableModel, skin: NDArray[np.bool_], ict: IctModel) -> MorphableModel:
+    """Return ``model`` with the 68 vertices chosen, and new vertices in its surface where none is near enough.
+
+    ``skin`` (V,) is as in :func:`choose_landmarks68`. A new vertex lies on a triangle or an edge and moves with it in
+    all bases, so that the surface stays what it was. Points of lids and lips take the vertices that are there.
+    """
+    mean = np.asarray(model.mean_shape, float)
+    chosen = choose_landmarks68(mean, model.mirror, skin, model.landmark_corners, model.landmarks68, ict)
+    wanted = carried_landmarks(mean, model.landmarks68, ict)
+    surface = model.triangles[skin[model.triangles].all(axis=1)]
+    fixed = {number for numbers, _ in CONTOURS for number in numbers}
+    rows, mirror, triangles = list[Array](), model.mirror.tolist(), model.triangles
+    vertices = mean
+    for number, opposite in enumerate(MIRROR_68):
+        if wanted[number, 0] > wanted[opposite, 0] or number in fixed:
+            continue
+        row = _row_on_surface(wanted[number], mean, surface)
+        sides = [row] if number == opposite else [row, _turned(row, model.mirror)]
+        if number == opposite:
+            sides = [(row + _turned(row, model.mirror)) / 2.0]
+        if np.linalg.norm(sides[0] @ mean - mean[chosen[number]]) < NEAR_ENOUGH:
+            continue
+        added = range(len(vertices), len(vertices) + len(sides))
+        for side in sides:
+            vertices = np.concatenate([vertices, [side @ mean]])
+            triangles = _split(vertices, triangles, skin)
+        rows += sides
+        mirror += reversed(added)
+        chosen[[number, opposite]] = added[0], added[-1]
+    return _extended(model, np.array(rows), np.array(mirror, np.int32), triangles, chosen)
+
+
+def _row_on_surface(place: Array, mean: Array, triangles: NDArray[np.int32]) -> Array:
+    """Return the weights (V,) of the point of the surface next to ``place`` (3,)."""
+    corners, weights = nearest_on_surface(place[None], mean, triangles)
+    row = np.zeros(len(mean))
+    np.add.at(row, corners[0], weights[0])
+    return row
+
+
+def _turned(row: Array, mirror: NDArray[np.int32]) -> Array:
+    turned = np.zeros_like(row)
+    turned[mirror] = row
+    return turned
+
+
+def _split(vertices: Array, triangles: NDArray[np.int32], skin: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return ``triangles`` (T, 3) with the last of ``vertices`` (V, 3) as a corner of those it lies in."""
+    new = len(vertices) - 1
+    # Vertices that were added lie on skin too.
+    outer = np.concatenate([skin, np.ones(len(vertices) - len(skin), bool)])
+    corners, weights = nearest_on_surface(vertices[-1:], vertices[:-1], triangles[outer[triangles].all(axis=1)])
+    inside = corners[0][weights[0] > ON_EDGE]
+    hit = np.isin(triangles, inside).sum(axis=1) == len(inside)
+    # Around an edge both triangles are split, so that no gap opens.
+    parts = [np.where(triangle == old, new, triangle) for triangle in triangles[hit] for old in inside]
+    return np.concatenate([triangles[~hit], np.array(parts, np.int32)])
+
+
+def _extended(
+    model: MorphableModel,
+    rows: Array,
+    mirror: NDArray[np.int32],
+    triangles: NDArray[np.int32],
+    landmarks68: NDArray[np.int32],
+) -> MorphableModel:
+    """Return ``model`` with more vertices, each a mixture ``rows`` (N, V) of the present ones."""
+
+    def more(values: Array) -> Array:
+        return np.concatenate([values, rows @ values], axis=-2).astype(values.dtype)
+
+    bases = ("mean_shape", "shape_basis", "expression_basis", "mean_albedo", "texture_basis")
+    # A place is of the face where everything that it lies between is.
+    region = np.concatenate([model.face_region, rows @ model.face_region > 0.999])
+    return replace(
+        model,
+        **{name: more(getattr(model, name)) for name in bases},
+        mirror=mirror,
+        triangles=triangles,
+        landmarks68=landmarks68,
+        face_region=region,
+    )

@@ -8,7 +8,7 @@ from semface.evaluation.geometry_measures import similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.model import MorphableModel
 from training.datasets import root
-from training.landmarks68 import MIRROR_68, carried_landmarks, choose_landmarks68
+from training.landmarks68 import MIRROR_68, carried_landmarks, choose_landmarks68, with_landmarks68
 
 MODEL = MorphableModel.shipped()
 
@@ -56,3 +56,32 @@ def test_features_that_both_heads_have_come_to_the_same_place(ict: IctModel) -> 
     by = similarity(ict.mean[ict.landmarks68], carried)
     moved = by.scale * ict.mean[ict.landmarks68] @ by.rotation.T + by.shift
     assert np.linalg.norm(carried - moved, axis=1).mean() < 4.0
+
+
+def test_vertices_are_put_where_none_is_near_and_the_surface_stays(ict: IctModel) -> None:
+    more = with_landmarks68(MODEL, MODEL.face_region, ict)
+    wanted = carried_landmarks(MODEL.mean_shape, MODEL.landmarks68, ict)
+    before, after = (np.linalg.norm(places - wanted, axis=1).mean() for places in _both(more, ict))
+    assert after < 0.75 * before
+    assert len(more.mean_shape) > len(MODEL.mean_shape)
+    np.testing.assert_array_equal(more.mirror[more.mirror], np.arange(len(more.mean_shape)))
+    np.testing.assert_array_equal(more.mirror[more.landmarks68], more.landmarks68[list(MIRROR_68)])
+    # No gap opens: as many edges have one triangle only as before. No triangle turns over.
+    assert _borders(more.triangles) == _borders(MODEL.triangles)
+    old, new = MODEL.normals(MODEL.mean_shape[None])[0], more.normals(more.mean_shape[None])[0]
+    assert (old * new[: len(old)]).sum(axis=1).min() > 0.99
+    coefficients = np.random.default_rng(6).normal(size=(1, 144)).astype(np.float32)
+    heads = [model.vertices(coefficients[:, :80], coefficients[:, 80:])[0] for model in (MODEL, more)]
+    np.testing.assert_allclose(heads[1][: len(heads[0])], heads[0], atol=1e-3)
+
+
+def _both(more: MorphableModel, ict: IctModel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    plain = choose_landmarks68(
+        MODEL.mean_shape, MODEL.mirror, MODEL.face_region, MODEL.landmark_corners, MODEL.landmarks68, ict
+    )
+    return MODEL.mean_shape[plain], more.mean_shape[more.landmarks68]
+
+
+def _borders(triangles: NDArray[np.int32]) -> int:
+    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    return int((np.unique(edges, axis=0, return_counts=True)[1] == 1).sum())
