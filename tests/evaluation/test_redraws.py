@@ -116,7 +116,7 @@ def test_redraws_of_real_people_tell_them_apart(
     lines = (datasets / "lfw_pairs.csv").read_text().splitlines()
     kinds = [[line for line in lines if line.startswith(f"{fold},{same},")][:10] for fold in (1, 2) for same in (1, 0)]
     table = tmp_path / "pairs.csv"
-    table.write_text("\n".join([lines[0], *sum(kinds, [])]) + "\n")
+    table.write_text("\n".join([lines[0], *(line for kind in kinds for line in kind)]) + "\n")
     result = figures(
         "redraws", "--images", datasets / "lfw_train.zip", "--pairs", table, "--models", trained_repository,
         "--teacher", teacher,

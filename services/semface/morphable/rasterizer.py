@@ -87,19 +87,19 @@ def _fill(
     width: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], Array, Array]:
     """Return flat pixel, triangle, weights and depth of every fragment of the ``members``."""
-    steps = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).reshape(-1, 2)
-    pixels = low[members, None] + steps
-    offset = pixels + 0.5 - corners[members, None, 0]
-    edge_a = (corners[members, 1] - corners[members, 0])[:, None]
-    edge_b = (corners[members, 2] - corners[members, 0])[:, None]
+    # Columns and rows apart: sums over a last axis of two or three would take most of the time.
+    x = low[members, 0, None] + np.tile(np.arange(size), size)
+    y = low[members, 1, None] + np.repeat(np.arange(size), size)
+    start = corners[members, 0]
+    edge_a, edge_b = (corners[members, 1] - start)[..., None], (corners[members, 2] - start)[..., None]
+    right, down = x + 0.5 - start[:, 0, None], y + 0.5 - start[:, 1, None]
     whole = area[members, None]
-    second = (offset[..., 0] * edge_b[..., 1] - offset[..., 1] * edge_b[..., 0]) / whole
-    third = (edge_a[..., 0] * offset[..., 1] - edge_a[..., 1] * offset[..., 0]) / whole
+    second = (right * edge_b[:, 1] - down * edge_b[:, 0]) / whole
+    third = (edge_a[:, 0] * down - edge_a[:, 1] * right) / whole
     first = 1.0 - second - third
-    hit = (first >= 0) & (second >= 0) & (third >= 0)
-    hit &= (pixels >= 0).all(axis=-1) & (pixels < [width, height]).all(axis=-1)
+    hit = (first >= 0) & (second >= 0) & (third >= 0) & (x < width) & (y < height)
     row, _ = np.nonzero(hit)
     weights = np.stack([first[hit], second[hit], third[hit]], axis=1)
     which = members[row]
-    flat = pixels[hit]
-    return flat[:, 1] * width + flat[:, 0], which.astype(np.int32), weights, (weights * depth[which]).sum(axis=1)
+    flat = y[hit] * width + x[hit]
+    return flat, which.astype(np.int32), weights, np.einsum("kc,kc->k", weights, depth[which])
