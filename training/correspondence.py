@@ -19,6 +19,8 @@ PITCHES: Final = (-0.15, 0.15)
 SKINS: Final = ((224, 172, 140), (150, 105, 80))
 MOUTH_OPEN: Final = 0.3
 """How far the mouth of the rendered heads is open: closed lips would let the points of one fall on the other."""
+INSIDE_SHADE: Final = 0.2
+"""Brightness of the mouth's inside in the renders: in skin colour it would pass for the lower lip."""
 
 LANDMARKS_68: Final = (
     *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
@@ -57,7 +59,8 @@ def _read_render(
     seen, pixels = _rasterize(head, vertices, pose)
     light = np.clip(vertex_normals(vertices, head.triangles) @ rotation_matrix(pose)[0].T @ [0.2, 0.4, 0.9], 0.1, 1.0)
     drawn = seen.triangle >= 0
-    shade = (light[head.triangles[seen.triangle]] * seen.weights).sum(axis=2)
+    dark = np.where(skin | head.eyeball[head.triangles].any(axis=1), 1.0, INSIDE_SHADE)
+    shade = (light[head.triangles[seen.triangle]] * seen.weights).sum(axis=2) * dark[seen.triangle]
     picture = (np.where(drawn, shade, 0.0)[..., None] * colour).astype(np.uint8)
     box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
     box += np.array([0.15, 0.25, -0.15, -0.15]) * np.tile(box[2:] - box[:2], 2)

@@ -1,7 +1,8 @@
 """Find every face of the data sets once and ask the teachers about it: ``python -m training.faces``.
 
 For each data set the cache then holds ``faces/NAME.npz`` (names, squares, detected, landmarks in square fractions,
-presence), ``faces/NAME_crops.npy`` (uint8, the square with a margin) and, for LFW, ``teachers/lfw.npz``.
+presence), ``faces/NAME_crops.npy`` (uint8, the square with a margin) and, where networks learn from it,
+``teachers/NAME.npz``.
 """
 
 import argparse
@@ -30,7 +31,9 @@ CROP_SIDE: Final = 144
 CROP_MARGIN: Final = 144 / 112
 """Side of a cached crop over the face square's: room for shifted, turned and scaled crops in training."""
 
-DATASETS: Final = ("lfw", "ferplus_train", "ferplus_valid")
+LEARNED: Final = ("lfw", "ferplus_train")
+"""The data sets that networks learn from; the identity teacher is asked about their faces."""
+DATASETS: Final = (*LEARNED, "ferplus_valid")
 
 
 class FaceRecord(NamedTuple):
@@ -88,7 +91,7 @@ def build(name: str, processes: int) -> None:
     folder = cache() / "faces"
     folder.mkdir(exist_ok=True)
     with Pool(processes) as pool:
-        work = ((picture, name == "lfw") for picture in pictures)
+        work = ((picture, name in LEARNED) for picture in pictures)
         records = list(tqdm(pool.imap(_find_face, work, chunksize=32), total=len(pictures), desc=name))
     names = np.array([picture.name for picture in pictures])
     np.save(folder / f"{name}_crops.npy", np.stack([record.crop for record in records]))
@@ -100,11 +103,11 @@ def build(name: str, processes: int) -> None:
         landmarks=np.stack([record.landmarks for record in records]),
         presence=np.array([record.presence for record in records], np.float32),
     )
-    if name == "lfw":
+    if name in LEARNED:
         teachers = cache() / "teachers"
         teachers.mkdir(exist_ok=True)
         embedding = np.stack([record.embedding for record in records]).astype(np.float32)
-        np.savez(teachers / "lfw.npz", names=names, embedding=embedding)
+        np.savez(teachers / f"{name}.npz", names=names, embedding=embedding)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ in the coefficients once rotation and depths are held, so coefficients (a ridge 
 alternate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -24,15 +24,19 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Fits:
-    """Fitted faces: rotation (N, 3) radians, translation (N, 3) mm, coefficients (N, K), error (N,) in square sides."""
+    """Fitted faces: rotation (N, 3) radians, translation (N, 3) mm, coefficients (N, K), error (N,) in square sides.
+
+    ``uncertainty`` (N, K, K) is the coefficients' posterior covariance, when asked for.
+    """
 
     rotation: Array
     translation: Array
     coefficients: Array
     error: Array
+    uncertainty: Array | None = None
 
 
-def fit(landmarks: Array, mean: Array, basis: Array, batch: int = 256) -> Fits:
+def fit(landmarks: Array, mean: Array, basis: Array, batch: int = 256, *, with_uncertainty: bool = False) -> Fits:
     """Fit ``mean`` (468, 3) + coefficients · ``basis`` (K, 468, 3), in millimetres, to ``landmarks`` (N, 468, 3).
 
     Landmarks are fractions of the face square, x right, y down and z away from the camera, at the same scale.
@@ -40,7 +44,11 @@ def fit(landmarks: Array, mean: Array, basis: Array, batch: int = 256) -> Fits:
     landmarks, mean, basis = (np.asarray(values, np.float32) for values in (landmarks, mean, basis))
     products = _products(basis)
     parts = [_fit_batch(landmarks[i : i + batch], mean, basis, products) for i in range(0, len(landmarks), batch)]
-    return Fits(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    found = Fits(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+    if not with_uncertainty:
+        return found
+    inverse = [np.linalg.inv(_normal(turn, products)) for turn in np.array_split(rotation_matrix(found.rotation), 64)]
+    return replace(found, uncertainty=np.concatenate(inverse).astype(np.float32))
 
 
 def _fit_batch(
@@ -126,11 +134,12 @@ def _solve_coefficients(
     along -= along.mean(axis=1, keepdims=True)
     pulled = np.concatenate([across, along[..., None]], axis=2) @ rotation
     wanted = pulled.reshape(len(target), -1) @ basis.reshape(len(basis), -1).T
+    return np.linalg.solve(_normal(rotation, products), wanted[..., None])[..., 0]
+
+
+def _normal(rotation: Array, products: tuple[Array, Array]) -> Array:
+    """Return the posterior's precision (N, K, K) of the coefficients at rotation matrices (N, 3, 3)."""
     in_plane = (rotation[:, :2].transpose(0, 2, 1) @ rotation[:, :2]).reshape(-1, 9) / POINT_NOISE**2
     in_depth = (rotation[:, 2, :, None] * rotation[:, 2, None, :]).reshape(-1, 9) / DEPTH_NOISE**2
-    normal = (
-        np.tensordot(in_plane, products[0], 1)
-        + np.tensordot(in_depth, products[1], 1)
-        + np.eye(len(basis), dtype=np.float32)
-    )
-    return np.linalg.solve(normal, wanted[..., None])[..., 0]
+    prior = np.eye(products[0].shape[-1], dtype=np.float32)
+    return np.tensordot(in_plane, products[0], 1) + np.tensordot(in_depth, products[1], 1) + prior

