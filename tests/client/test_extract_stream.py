@@ -1,11 +1,12 @@
-"""A moving picture through the asynchronous client, frame by frame."""
+"""A moving picture through both clients, frame by frame."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from threading import Event
 
 import pytest
 
-from semface.client import AsyncClient, CallError
+from semface.client import AsyncClient, CallError, Client
 from semface.errors import Reason
 from tests.services.stack import photograph
 
@@ -65,3 +66,51 @@ async def test_what_the_callers_frames_raise_is_raised_to_the_caller(address: st
         with pytest.raises(OSError, match="the camera is gone"):
             async for _ in client.extract_stream(failing()):
                 pass
+
+
+def test_the_blocking_client_answers_each_frame_before_the_next_is_sent(address: str) -> None:
+    answered = Event()
+
+    def live() -> Iterator[bytes]:
+        for name in ("astronaut.png", "coffee.png", "astronaut.png"):
+            yield photograph(name)
+            assert answered.wait(20)
+            answered.clear()
+
+    found = []
+    with Client(address) as client:
+        for answer in client.extract_stream(live()):
+            found.append([(face.id, face.track_id) for face in answer.faces])
+            answered.set()
+    assert found == [[(0, 1)], [], [(0, 1)]]
+
+
+def test_the_blocking_client_tells_a_bad_frame_by_its_reason_and_what_the_callers_frames_raise(address: str) -> None:
+    def failing() -> Iterator[bytes]:
+        yield photograph("astronaut.png")
+        raise OSError("the camera is gone")
+
+    with Client(address) as client:
+        with pytest.raises(CallError) as caught:
+            list(client.extract_stream([b"no picture"]))
+        assert caught.value.reason is Reason.IMAGE_UNDECODABLE
+        with pytest.raises(OSError, match="the camera is gone"):
+            list(client.extract_stream(failing()))
+
+
+def test_a_stream_of_the_blocking_client_ends_when_it_is_closed(address: str) -> None:
+    frame, sent = photograph("astronaut.png"), []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            sent.append(1)
+            yield frame
+
+    with Client(address) as client:
+        stream = client.extract_stream(endless())
+        assert len(next(stream).faces) == 1
+        stream.close()  # type: ignore[attr-defined]
+        assert len(client.extract(frame).faces) == 1
+        count = len(sent)
+        assert len(client.extract(frame).faces) == 1
+        assert len(sent) <= count + 1

@@ -31,6 +31,14 @@ def without_face(photograph: Pixels) -> Pixels:
 
 
 @pytest.fixture
+async def trained_engine() -> AsyncIterator[EmbeddedEngine]:
+    """The networks that are served."""
+    started = EmbeddedEngine(Path(__file__).parents[2] / "model_repository", threads=1)
+    yield started
+    await started.close()
+
+
+@pytest.fixture
 async def engine(tiny_repository: Path) -> AsyncIterator[EmbeddedEngine]:
     """The real detector and a small describing network."""
     started = EmbeddedEngine(tiny_repository, threads=1)

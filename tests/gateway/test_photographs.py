@@ -4,6 +4,7 @@ import math
 
 import httpx
 import pytest
+from PIL import Image, ImageFilter, ImageOps
 
 from tests.running import astronaut, jpeg, two_faces
 
@@ -102,11 +103,35 @@ def test_a_portion_travels_alone(client: httpx.Client, portrait: bytes) -> None:
     assert face["bits"]["identity"] > 100
 
 
-def test_several_faces_are_analyzed_the_largest_first(client: httpx.Client) -> None:
-    answer = client.post("/v1/analyze", content=jpeg(two_faces()), headers=JPEG).raise_for_status().json()
-    sides = [face["square"]["side"] for face in answer["faces"]]
-    assert len(sides) == 2
-    assert sides == sorted(sides, reverse=True)
+def test_several_faces_are_analyzed_in_reading_order(client: httpx.Client) -> None:
+    for picture in (two_faces(), ImageOps.mirror(two_faces())):
+        answer = client.post("/v1/analyze", content=jpeg(picture), headers=JPEG).raise_for_status().json()
+        assert [face["id"] for face in answer["faces"]] == [0, 1]
+        left, right = (face["box"]["x0"] for face in answer["faces"])
+        assert left < right
+
+
+def with_a_blurred_face() -> Image.Image:
+    """Return a picture of two faces, the larger one, at the left, blurred beyond recognition."""
+    picture = two_faces()
+    portrait = picture.crop((0, 0, 512, 512))
+    picture.paste(portrait.filter(ImageFilter.GaussianBlur(7)), (0, 0))
+    return picture
+
+
+def test_a_poor_face_is_told_with_its_quality_and_nothing_is_decided_on_it(client: httpx.Client) -> None:
+    picture = jpeg(with_a_blurred_face())
+    answer = client.post("/v1/analyze", params={"who": True}, content=picture, headers=JPEG).raise_for_status().json()
+    poor, good = answer["faces"]
+    assert poor["quality"] < answer["minimum_quality"] <= good["quality"]
+    assert poor["who"] is None
+    assert good["who"] is not None
+    recognized = client.post("/v1/expression", content=picture, headers=JPEG).raise_for_status().json()
+    assert recognized["faces"] == [good["expression"]]
+    # The one good face is meant, whichever is larger.
+    for choice in ("only", "largest"):
+        sent = client.post("/v1/encode", params={"face": choice}, content=picture, headers=JPEG).raise_for_status()
+        assert sent.content == base64.b64decode(good["bitstream"])
 
 
 @pytest.mark.parametrize("route", ["/v1/encode", "/v1/identify", "/v1/render"])

@@ -86,6 +86,22 @@ async def test_a_caller_who_goes_away_is_counted_as_cancelled(service: Running) 
     await service.ask()
 
 
+async def test_a_stream_in_which_nothing_is_sent_for_long_ends_and_makes_room() -> None:
+    async with running(max_streams=1, stream_idle_seconds=0.3) as service:
+        stub = codec_pb2_grpc.CodecServiceStub(service.channel)
+        for _ in range(2):
+            stream = stub.DecodeStream()
+            # One that goes on sending lives on.
+            for _ in range(4):
+                await stream.write(codec_pb2.DecodeStreamRequest(frame=b"ab"))
+                assert (await stream.read()).face.quality_name == "ba"
+                await asyncio.sleep(0.1)
+            refused = await refusal(stream.read())
+            assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert refused.reason == "DEADLINE_EXCEEDED"
+            assert "0.3 s" in refused.message
+
+
 async def test_a_stream_whose_caller_goes_away_makes_room() -> None:
     async with running(max_streams=1) as service:
         stub = codec_pb2_grpc.CodecServiceStub(service.channel)

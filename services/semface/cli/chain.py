@@ -1,8 +1,8 @@
 """The whole chain inside this process, for commands that need no server: extraction, codec and understanding."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from semface.codec.bitstream import CHECK_BYTES, outline
 from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
 from semface.descriptors import Portion, portion_names
-from semface.errors import Reason, SemfaceError
+from semface.errors import SemfaceError
 from semface.extraction.core import Extractor, Face
 from semface.extraction.image import ImageLimits, decode_image
 from semface.extraction.settings import ExtractionSettings
@@ -53,18 +53,15 @@ class Chain:
     understanding: Understanding
 
     async def faces(self, photograph: Input) -> list[Face]:
-        """Return the faces of ``photograph``, the largest first; refuses what the extraction service would refuse."""
-        try:
+        """Return the faces of ``photograph`` in reading order; refuses what the extraction service would refuse."""
+        with _naming(photograph.path):
             return await self.extractor.extract_some(decode_image(photograph.data, self.image_limits))
-        except SemfaceError as error:
-            raise SemfaceError(error.reason, f"{photograph.path}: {error.message}", field=error.field) from error
 
     async def face(self, photograph: Input, *, largest: bool) -> Face:
-        """Return the one face of ``photograph``; raises SEVERAL_FACES unless the ``largest`` will do."""
-        faces = await self.faces(photograph)
-        if len(faces) > 1 and not largest:
-            raise SemfaceError(Reason.SEVERAL_FACES, f"{photograph.path} shows {len(faces)} faces where one is wanted")
-        return faces[0]
+        """Return the one good face of ``photograph``; raises SEVERAL_FACES unless the ``largest`` will do."""
+        with _naming(photograph.path):
+            rgb = decode_image(photograph.data, self.image_limits)
+            return await self.extractor.extract_only(rgb, largest=largest)
 
     async def frame(self, source: Input, *, largest: bool = False, portions: Portion = Portion.ALL) -> bytes:
         """Return the bitstream frame that ``source`` is, or of the one face that it shows."""
@@ -83,6 +80,15 @@ class Chain:
             return {"name": name, "version": CODEC_VERSION, "hash": self.codec.model_hash[:16]}
         found = self.engine.metadata(name)
         return {"name": name, "version": found.version, "hash": found.hash[:16]}
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in what the block raises which file it is about."""
+    try:
+        yield
+    except SemfaceError as error:
+        raise SemfaceError(error.reason, f"{path}: {error.message}", field=error.field) from error
 
 
 def count_bits(frame: bytes) -> dict[str, int]:

@@ -36,12 +36,18 @@ def analyze(photo: Photo, quality: Quality = None, as_json: Json = False) -> Non
         frames = [(await chain.codec.encode(face.descriptors, quality))[0] for face in faces]
         told = [await _tell(chain, frame) for frame in frames]
         described = [
-            {"box": [float(x) for x in face.box], "confidence": float(face.confidence), "quality": float(face.quality)}
-            for face in faces
+            {
+                "id": place,
+                "box": [float(x) for x in face.box],
+                "confidence": float(face.confidence),
+                "quality": face.quality,
+            }
+            for place, face in enumerate(faces)
         ]
         return {
             "photograph_bytes": len(given.data),
             "faces": [seen | meant for seen, meant in zip(described, told, strict=True)],
+            "minimum_quality": chain.extractor.minimum_quality,
             "models": [chain.model(name) for name in ("descriptor_extraction", "codec", "expression_recognition")],
         }
 

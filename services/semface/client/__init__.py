@@ -7,7 +7,7 @@
         frame = (await client.encode(face.descriptors)).frames[0]
         answer = await client.recognize(frame.data)
 
-``Client`` has the same methods without ``await``, but for ``extract_stream``.
+``Client`` has the same methods without ``await``.
 """
 
 from semface.client.answers import (

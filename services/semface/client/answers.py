@@ -46,22 +46,36 @@ class Face:
     confidence: float
     """0 to 1."""
     quality: float
-    """0 to 1."""
+    """How well the face can be described, 0 (useless) to 1 (good)."""
     descriptors: Descriptors
     """(257,)."""
     track_id: int = 0
     """Which face of a stream this is, counted from 1; 0 where there is no stream."""
+    id: int = 0
+    """Which face of its answer this is: its place in reading order, from 0 on."""
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box, in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """The faces of one photograph, the largest first."""
+    """The faces of one photograph, good or not, in reading order."""
 
     faces: list[Face]
     width: int
     height: int
     models: list[Model]
     timings: Timings
+    minimum_quality: float
+    """The least quality of a face on which something should be decided, 0 to 1."""
+
+    @property
+    def good_faces(self) -> list[Face]:
+        """Those of ``minimum_quality`` and more."""
+        return [face for face in self.faces if face.quality >= self.minimum_quality]
 
 
 @dataclass(frozen=True, slots=True)

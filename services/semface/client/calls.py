@@ -188,6 +188,7 @@ def read_extraction(
         message.image_height,
         [_model(model) for model in message.models],
         _timings(message.timings),
+        message.minimum_quality,
     )
 
 
@@ -201,6 +202,7 @@ def _face(message: extraction_pb2.Face, field: str) -> answers.Face:
         message.quality,
         unpack_descriptors(message.descriptors, f"{field}.descriptors")[0],
         message.track_id,
+        message.id,
     )
 
 

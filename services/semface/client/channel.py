@@ -1,7 +1,7 @@
 """The two clients: one channel each, and every call of ``semface.client.calls`` as a method."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -98,8 +98,9 @@ class AsyncClient(_Connection):
     async def extract_stream(self, images: AsyncIterator[bytes]) -> AsyncIterator[Extraction]:
         """Yield the faces of each of ``images`` (JPEG, PNG or WebP), in their order; a face keeps its ``track_id``.
 
-        A frame without a face has none. The stream has no deadline; it ends with ``images``, or when it is closed. What
-        ``images`` raises is raised here.
+        A frame without a face has none. The stream has no deadline; it ends with ``images``, when it is closed, or by
+        DEADLINE_EXCEEDED when no image comes for as long as the server is set to wait. What ``images`` raises is raised
+        here.
         """
         failures: list[Exception] = []
 
@@ -161,6 +162,30 @@ class Client(_Connection):
             return call.read(self._call(call))
         except grpc.RpcError as error:
             raise to_call_error(error) from error
+
+    def extract_stream(self, images: Iterable[bytes]) -> Iterator[Extraction]:
+        """Yield the faces of each of ``images`` as ``AsyncClient.extract_stream``; a thread of its own reads them."""
+        failures: list[Exception] = []
+
+        def requests() -> Iterator[ExtractStreamRequest]:
+            try:
+                for image in images:
+                    yield ExtractStreamRequest(image=image)
+            except Exception as error:
+                # grpc would only log it and cancel the call.
+                failures.append(error)
+                call.cancel()
+
+        call = self._stub(ExtractionServiceStub).ExtractStream(requests())
+        try:
+            for message in call:
+                yield calls.read_extraction(message)
+        except grpc.RpcError as error:
+            if failures:
+                raise failures[0] from None
+            raise to_call_error(error) from error
+        finally:
+            call.cancel()
 
     def close(self) -> None:
         """Let go of the channel; calls in flight are cancelled."""

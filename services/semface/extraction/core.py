@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import CROP_SIZE, Square, crop_face, face_square
-from semface.extraction.detection import Detection, DetectorOptions, FaceDetector
-from semface.extraction.quality import face_quality
+from semface.extraction.detection import DetectorOptions, FaceDetector
+from semface.extraction.quality import QualityFactors
+from semface.extraction.reading_order import reading_order
 from semface.inference.engine import Engine, ModelMetadata
 
 DESCRIPTION_MODEL: Final = "descriptor_extraction"
@@ -37,15 +38,25 @@ class Face:
 
     ``box`` (x0, y0, x1, y1), ``square`` (left, top, side) and ``landmarks`` (5, 2) are in pixels of the upright
     photograph and may lie outside it; ``square`` is what the network saw, so ``descriptors`` (257,) project into it.
-    ``confidence`` and ``quality`` lie between 0 and 1.
+    ``confidence`` is the detector's, 0 to 1; ``factors`` make the quality.
     """
 
     box: NDArray[np.float32]
     square: Square
     landmarks: NDArray[np.float32]
     confidence: float
-    quality: float
+    factors: QualityFactors
     descriptors: Descriptors
+
+    @property
+    def quality(self) -> float:
+        """How well the face can be described, 0 (useless) to 1 (good)."""
+        return self.factors.quality
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box, in pixels."""
+        return _side(self.box)
 
 
 class Extractor:
@@ -60,54 +71,77 @@ class Extractor:
     ) -> None:
         """Use ``engine``, which must serve all of ``MODELS``.
 
-        Of a crowd, the ``maximum_faces`` largest are described; faces of less than ``minimum_quality`` are left out.
+        Of a crowd, the ``maximum_faces`` largest are described. Nothing should be decided on faces of less than
+        ``minimum_quality``.
         """
         self._engine = engine
         self._detector = FaceDetector(engine, detector)
         self._maximum_faces = maximum_faces
-        self._minimum_quality = minimum_quality
+        self.minimum_quality = minimum_quality
 
     def models(self) -> list[ModelMetadata]:
         """Return the networks that find and describe. Raises MODEL_UNKNOWN when the repository lacks one."""
         return [self._engine.metadata(name) for name in MODELS]
 
     async def extract(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Return the good enough faces in ``rgb`` uint8 (H, W, 3), the largest first; perhaps none."""
-        return self._good(await self._describe_all(rgb))
+        """Return every face in ``rgb`` uint8 (H, W, 3), good or not, in reading order; perhaps none.
+
+        All go through the network in one call.
+        """
+        found = await self._detector.detect(rgb)
+        largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
+        seen = [largest[index] for index in reading_order([face.box for face in largest])]
+        squares = [face_square(face.box) for face in seen]
+        crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
+        descriptors, recognisability = await self._run(crops)
+        return [
+            Face(
+                face.box,
+                square,
+                face.landmarks,
+                face.confidence,
+                QualityFactors.measure(
+                    crop, face.box, face.landmarks, rgb.shape[:2], face.confidence, row, float(likeness)
+                ),
+                row,
+            )
+            for face, square, crop, row, likeness in zip(
+                seen, squares, crops, descriptors, recognisability, strict=True
+            )
+        ]
 
     async def extract_some(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Return as ``extract`` at least one face; raises NO_FACE, or LOW_QUALITY where none is good enough."""
-        faces = await self._describe_all(rgb)
+        """Return as ``extract``, but raise NO_FACE, or LOW_QUALITY where no face reaches ``minimum_quality``."""
+        faces = await self.extract(rgb)
         if not faces:
             raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
-        good = self._good(faces)
-        if not good:
-            best = max(face.quality for face in faces)
-            message = f"the best face has quality {best:.2f}, below {self._minimum_quality:.2f}: too small or blurred"
-            raise SemfaceError(Reason.LOW_QUALITY, message, field="image")
-        return good
+        best = max(faces, key=lambda face: face.quality)
+        if best.quality < self.minimum_quality:
+            told = f"the best face has quality {best.quality:.2f}, below {self.minimum_quality:.2f}"
+            raise SemfaceError(Reason.LOW_QUALITY, f"{told}: {best.factors.complaint}", field="image")
+        return faces
 
-    def _good(self, faces: Sequence[Face]) -> list[Face]:
-        return [face for face in faces if face.quality >= self._minimum_quality]
+    async def extract_only(self, rgb: NDArray[np.uint8], *, largest: bool = False) -> Face:
+        """Return the one face in ``rgb`` that reaches ``minimum_quality``; raises what ``extract_some`` raises.
 
-    async def _describe_all(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Return every face, all of them through the network in one call."""
-        found = await self._detector.detect(rgb)
-        largest = sorted(found, key=lambda face: -_side(face))[: self._maximum_faces]
-        squares = [face_square(face.box) for face in largest]
-        crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
-        descriptors = await self.describe(crops)
-        return [
-            Face(face.box, square, face.landmarks, face.confidence, face_quality(crop, face.box, face.landmarks), row)
-            for face, square, crop, row in zip(largest, squares, crops, descriptors, strict=True)
-        ]
+        Of several the ``largest`` will do, or SEVERAL_FACES is raised.
+        """
+        good = [face for face in await self.extract_some(rgb) if face.quality >= self.minimum_quality]
+        if len(good) > 1 and not largest:
+            message = f"the photograph shows {len(good)} faces where one is wanted"
+            raise SemfaceError(Reason.SEVERAL_FACES, message, field="image")
+        return max(good, key=lambda face: face.size)
 
     async def describe(self, crops: Sequence[NDArray[np.uint8]]) -> Descriptors:
         """Return the descriptors (N, 257) of N ``crops`` uint8 (112, 112, 3) in one call of the network."""
+        return (await self._run(crops))[0]
+
+    async def _run(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[Descriptors, NDArray[np.float32]]:
+        """Return the descriptors (N, 257) and how recognisable (N,) each of N crops is, 0 to 1."""
         if not crops:
-            return np.empty((0, DESCRIPTOR_SIZE), np.float32)
+            return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
         outputs = await self._engine.infer(DESCRIPTION_MODEL, {"crops": np.stack(crops)})
-        return outputs["descriptors"]
+        return outputs["descriptors"], outputs["quality"][:, 0]
 
     async def probe(self) -> None:
         """Run every network once on noise; raises when one cannot run or does not answer with finite numbers."""
@@ -117,11 +151,11 @@ class Extractor:
             outputs = await self._engine.infer(name, {"images": images})
             _require_finite(name, *outputs.values())
         crop = random.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
-        _require_finite(DESCRIPTION_MODEL, await self.describe([crop]))
+        _require_finite(DESCRIPTION_MODEL, *await self._run([crop]))
 
 
-def _side(face: Detection) -> float:
-    return float(max(face.box[2] - face.box[0], face.box[3] - face.box[1]))
+def _side(box: NDArray[np.float32]) -> float:
+    return float(max(box[2] - box[0], box[3] - box[1]))
 
 
 def _require_finite(name: str, *arrays: NDArray[np.float32]) -> None:

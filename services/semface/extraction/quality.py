@@ -1,10 +1,15 @@
-"""How well a face can be described: one number from its size, its sharpness and its turn."""
+"""How well a face can be described: one number, the product of six that each say what takes it away."""
 
-from typing import Final
+from dataclasses import astuple, dataclass
+from math import prod
+from types import MappingProxyType
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from semface.descriptors import GROUPS, Descriptors
 
 FULL_SIZE: Final = 80.0
 """Side in pixels of a detected box from which size takes nothing away."""
@@ -15,17 +20,80 @@ FULL_SHARPNESS: Final = 0.12
 DETAIL_RADIUS: Final = 1.0
 """Standard deviation in crop pixels of the blur below which detail counts as fine."""
 
+NOSE_DEPTH: Final = 0.4
+"""How far the nose's tip stands out before the eyes, in distances of the eyes."""
 
-def face_quality(crop: NDArray[np.uint8], box: NDArray[np.float32], landmarks: NDArray[np.float32]) -> float:
-    """Return the quality of a face, 0 (useless) to 1 (good): the product of size, sharpness and frontality.
+DEFAULT_GATE: Final = 0.08
+"""The least quality of a face on which something is decided, unless a setting says otherwise."""
 
-    ``crop`` is the uint8 (S, S, 3) face square, ``box`` (4,) and ``landmarks`` (5, 2) are the detector's. Size is the
-    box's longer side over 80 pixels. Sharpness is the share of the crop's contrast that a slight blur takes away, over
-    what a sharp photograph loses. Frontality is 1 for a face seen from the front and ½ in profile. Each is at most 1.
+COMPLAINTS: Final = MappingProxyType(
+    {
+        "size": "it is too small",
+        "sharpness": "it is blurred",
+        "frontality": "it is turned away",
+        "visibility": "it is cut off by the picture's edge",
+        "detection": "it may be no face",
+        "recognisability": "it is covered or unclear",
+    }
+)
+"""What to say of a face by the factor that takes away most."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityFactors:
+    """What makes the quality of a face; each factor lies between 0 (useless) and 1 (takes nothing away)."""
+
+    size: float
+    """Longer side of the detected box over 80 pixels, at most 1."""
+    sharpness: float
+    """Share of the crop's contrast that a slight blur takes away, over what a sharp photograph loses; at most 1."""
+    frontality: float
+    """Cosine of the angle between where the face looks and the camera: ½ at 60°, 0 in profile.
+
+    The smaller one of what the network's rotation and the detector's landmarks say.
     """
-    size = float(max(box[2] - box[0], box[3] - box[1])) / FULL_SIZE
-    factors = (size, fine_detail(crop) / FULL_SHARPNESS, frontality(landmarks))
-    return float(np.prod(np.clip(factors, 0.0, 1.0)))
+    visibility: float
+    """Share of the detected box that lies inside the picture."""
+    detection: float
+    """How sure the detector is that this is a face."""
+    recognisability: float
+    """What the network says: the cosine to expect between this face's identity and that of an undisturbed picture."""
+
+    @classmethod
+    def measure(
+        cls,
+        crop: NDArray[np.uint8],
+        box: NDArray[np.float32],
+        landmarks: NDArray[np.float32],
+        picture_size: tuple[int, int],
+        confidence: float,
+        descriptors: Descriptors,
+        recognisability: float,
+    ) -> Self:
+        """Measure a face from its ``crop`` uint8 (S, S, 3) and what detector and network say of it.
+
+        ``box`` (x0, y0, x1, y1), ``landmarks`` (5, 2) and ``confidence`` (0 to 1) are the detector's, in pixels of a
+        picture of ``picture_size`` (height, width); ``descriptors`` (257,) and ``recognisability`` (0 to 1) the
+        network's.
+        """
+        return cls(
+            size=min(1.0, float(max(box[2] - box[0], box[3] - box[1])) / FULL_SIZE),
+            sharpness=min(1.0, fine_detail(crop) / FULL_SHARPNESS),
+            frontality=min(frontality(descriptors), frontality_of_landmarks(landmarks)),
+            visibility=share_inside(box, picture_size),
+            detection=float(np.clip(confidence, 0.0, 1.0)),
+            recognisability=float(np.clip(recognisability, 0.0, 1.0)),
+        )
+
+    @property
+    def quality(self) -> float:
+        """The quality of the face, 0 (useless) to 1 (good): the product of all factors."""
+        return prod(astuple(self))
+
+    @property
+    def complaint(self) -> str:
+        """What is worst about the face, as the end of a sentence."""
+        return min(COMPLAINTS.items(), key=lambda item: getattr(self, item[0]))[1]
 
 
 def fine_detail(crop: NDArray[np.uint8]) -> float:
@@ -40,13 +108,34 @@ def fine_detail(crop: NDArray[np.uint8]) -> float:
     return float((sharp - smooth).std()) / contrast if contrast > 0 else 0.0
 
 
-def frontality(landmarks: NDArray[np.float32]) -> float:
-    """Return 1 when the nose's tip lies halfway between the eyes, ½ when it lies at or beyond one of them.
+def frontality(descriptors: Descriptors) -> float:
+    """Return the cosine, at least 0, of the angle between where a face of ``descriptors`` (257,) looks and the camera.
 
-    ``landmarks`` (5, 2) are the left eye, the right eye, the nose's tip and the corners of the mouth.
+    A tilt of the head (roll) does not turn the face away.
+    """
+    pitch, yaw, _ = descriptors[GROUPS["rotation"]].astype(np.float64)
+    return float(max(np.cos(pitch), 0.0) * max(np.cos(yaw), 0.0))
+
+
+def frontality_of_landmarks(landmarks: NDArray[np.float32]) -> float:
+    """Return the cosine of a head's turn to the side as ``landmarks`` (5, 2) tell it: eyes, nose, corners of the mouth.
+
+    The nose's tip lies halfway between the eyes of a frontal face; seen from the side it moves by its depth over the
+    distance of the eyes, times the tangent of the turn.
     """
     left, right, nose = landmarks[:3].astype(np.float64)
     across = right - left
     length = float(across @ across)
-    along = float((nose - left) @ across) / length if length > 0 else 0.0
-    return 1.0 - min(1.0, abs(2.0 * along - 1.0)) / 2.0
+    if length == 0:
+        return 0.0
+    aside = float((nose - left) @ across) / length - 0.5
+    return float(1 / np.hypot(1.0, aside / NOSE_DEPTH))
+
+
+def share_inside(box: NDArray[np.float32], picture_size: tuple[int, int]) -> float:
+    """Return the share (0 to 1) of ``box`` (x0, y0, x1, y1) inside a picture of ``picture_size`` (height, width)."""
+    x0, y0, x1, y1 = box.tolist()
+    height, width = picture_size
+    whole = (x1 - x0) * (y1 - y0)
+    seen = max(min(x1, width) - max(x0, 0), 0.0) * max(min(y1, height) - max(y0, 0), 0.0)
+    return seen / whole if whole > 0 else 0.0

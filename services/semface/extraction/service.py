@@ -40,29 +40,34 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         clock = current_clock()
         (height, width), faces = await self._extract(request.image, self._extractor.extract_some, clock)
         return extraction_pb2.ExtractResponse(
-            faces=[pack_face(face) for face in faces],
+            faces=[pack_face(face, place) for place, face in enumerate(faces)],
             image_width=width,
             image_height=height,
             models=self._models(),
             timings=clock.timings(),
+            minimum_quality=self._extractor.minimum_quality,
         )
 
     async def ExtractStream(
         self, request_iterator: AsyncIterator[extraction_pb2.ExtractStreamRequest], context: Context
     ) -> AsyncIterator[extraction_pb2.ExtractStreamResponse]:
-        """Describe the faces of each frame in the order sent; a face keeps its number while its boxes overlap."""
+        """Describe the faces of each frame in the order sent; a face keeps its number from frame to frame."""
         tracker, frame_number = Tracker(), 0
         async for request in request_iterator:
             clock = CallClock()
             (height, width), faces = await self._extract(request.image, self._extractor.extract, clock)
-            numbers = tracker.assign([face.box for face in faces])
+            numbers = tracker.assign([face.box for face in faces], [face.descriptors for face in faces])
             yield extraction_pb2.ExtractStreamResponse(
                 frame_number=frame_number,
-                faces=[pack_face(face, number) for face, number in zip(faces, numbers, strict=True)],
+                faces=[
+                    pack_face(face, place, number)
+                    for place, (face, number) in enumerate(zip(faces, numbers, strict=True))
+                ],
                 image_width=width,
                 image_height=height,
                 models=self._models(),
                 timings=clock.timings(),
+                minimum_quality=self._extractor.minimum_quality,
             )
             frame_number += 1
 
@@ -99,8 +104,8 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     return [Service("semface.v1.ExtractionService", add, extractor.probe)]
 
 
-def pack_face(face: Face, track_id: int = 0) -> extraction_pb2.Face:
-    """Return the message of ``face``; ``track_id`` 0 says that it is not of a stream."""
+def pack_face(face: Face, place: int, track_id: int = 0) -> extraction_pb2.Face:
+    """Return the message of the ``face`` at ``place`` of its picture; ``track_id`` 0 says that it is of no stream."""
     left, top, side = face.square
     x0, y0, x1, y1 = face.box.tolist()
     return extraction_pb2.Face(
@@ -111,4 +116,5 @@ def pack_face(face: Face, track_id: int = 0) -> extraction_pb2.Face:
         quality=face.quality,
         descriptors=pack_descriptors(face.descriptors),
         track_id=track_id,
+        id=place,
     )

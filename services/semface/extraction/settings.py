@@ -5,6 +5,7 @@ from pydantic import Field
 from semface.extraction.core import MAXIMUM_FACES, Extractor
 from semface.extraction.detection import DetectorOptions
 from semface.extraction.image import DEFAULT_LIMITS, ImageLimits
+from semface.extraction.quality import DEFAULT_GATE
 from semface.inference.engine import Engine
 from semface.rpc.settings import ServerSettings
 
@@ -34,7 +35,11 @@ class ExtractionSettings(ServerSettings):
         MAXIMUM_FACES, ge=1, description="Of a crowd, how many of the largest faces are described."
     )
     minimum_quality: float = Field(
-        0.08, ge=0, le=1, description="Faces of less quality are left out; when none is left, LOW_QUALITY is answered."
+        DEFAULT_GATE,
+        ge=0,
+        le=1,
+        description="Least quality of a face on which something is decided; where no face of a photograph reaches it, "
+        "LOW_QUALITY is answered.",
     )
 
     @property

@@ -83,15 +83,18 @@ class Who(BaseModel):
 class AnalyzedFace(BaseModel):
     """One face of a photograph, coded, and what its decoded numbers say."""
 
+    id: int = Field(description="The face's place in reading order, from 0 on.")
     box: Box
     square: FaceSquare
     landmarks: list[tuple[float, float]] = Field(description="Five points in pixels: eyes, nose, corners of the mouth.")
     confidence: float = Field(description="How sure the detector is, 0 to 1.")
-    quality: float = Field(description="How well the face can be described, 0 to 1.")
+    quality: float = Field(description="How well the face can be described, 0 (useless) to 1 (good).")
     bits: Bits
     bitstream: str = Field(description="The bitstream frame in base64.")
     expression: Expression | None = Field(description="From the decoded numbers; null where they did not travel.")
-    who: Who | None = Field(None, description="From the decoded numbers, where it was asked for.")
+    who: Who | None = Field(
+        None, description="From the decoded numbers, where it was asked for and the face reaches 'minimum_quality'."
+    )
 
 
 class Analysis(Answer):
@@ -100,7 +103,10 @@ class Analysis(Answer):
     width: int = Field(description="Of the upright photograph, in pixels.")
     height: int = Field(description="Of the upright photograph, in pixels.")
     bytes: int = Field(description="Length of the photograph as it was sent.")
-    faces: list[AnalyzedFace] = Field(description="The largest first.")
+    faces: list[AnalyzedFace] = Field(
+        description="Every face, good or not, in reading order: rows from top to bottom, each from left to right."
+    )
+    minimum_quality: float = Field(description="The least quality of a face on which something should be decided.")
 
 
 class Decoded(Answer):
@@ -112,7 +118,7 @@ class Decoded(Answer):
 
 
 class Recognized(Answer):
-    """The expression of each face: of a photograph the largest first, else of the one face sent."""
+    """The expression of each face: of a photograph the good ones in reading order, else of the one face sent."""
 
     faces: list[Expression]
 

@@ -94,13 +94,13 @@ class Pipeline:
         """Return the frame of the one face of ``source``: what a receiver would get."""
         if isinstance(source, Bitstream):
             return Coded(source.data)
-        face = choose((await self.extract(source)).faces, choice)
+        face = choose((await self.extract(source)).good_faces, choice)
         coding = await self.encode(face.descriptors, portions=portions)
         return Coded(coding.frames[0].data, coding.model.hash)
 
 
 def choose(faces: Sequence[Face], choice: FaceChoice) -> Face:
-    """Return the one face meant; raises SEVERAL_FACES where that is not clear."""
+    """Return the one of ``faces`` meant, at least one; raises SEVERAL_FACES where that is not clear."""
     if len(faces) > 1 and choice is FaceChoice.ONLY:
         raise SemfaceError(Reason.SEVERAL_FACES, f"the photograph shows {len(faces)} faces where one is wanted")
-    return faces[0]
+    return max(faces, key=lambda face: face.size)

@@ -55,19 +55,37 @@ def _checked(request: Any) -> Any:
     return request
 
 
-async def _checked_all(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
+async def _checked_all(requests: AsyncIterator[Any], idle_seconds: float) -> AsyncIterator[Any]:
+    """Yield ``requests`` as they come; raises DEADLINE_EXCEEDED where none has come for ``idle_seconds``."""
+    incoming = aiter(requests)
+    while True:
+        try:
+            async with asyncio.timeout(idle_seconds) as timer:
+                request = await anext(incoming)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            message = f"nothing was sent for {idle_seconds:.3g} s; open another stream to go on"
+            raise SemfaceError(Reason.DEADLINE_EXCEEDED, message) from error
         yield _checked(request)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Guards every method but those of health and reflection."""
 
-    def __init__(self, admission: Admission, telemetry: Telemetry, call_seconds: float) -> None:
-        """Let ``admission`` decide who enters, end unary calls after ``call_seconds``, tell ``telemetry`` of all."""
+    def __init__(
+        self, admission: Admission, telemetry: Telemetry, call_seconds: float, stream_idle_seconds: float
+    ) -> None:
+        """Let ``admission`` decide who enters, tell ``telemetry`` of all.
+
+        Unary calls end after ``call_seconds``, streams when nothing is sent for ``stream_idle_seconds``.
+        """
         self._admission = admission
         self._telemetry = telemetry
         self._call_seconds = call_seconds
+        self._stream_idle_seconds = stream_idle_seconds
 
     async def intercept_service(
         self,
@@ -92,7 +110,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with self._guard(method, context, stream=handler.request_streaming):
-                incoming = _checked_all(request) if handler.request_streaming else _checked(request)
+                incoming = self._incoming(handler, request)
                 if not inspect.iscoroutinefunction(answer):
                     raise NotImplementedError
                 return handler.response_serializer(await answer(incoming, context))
@@ -104,13 +122,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             async with self._guard(method, context, stream=True):
-                incoming = _checked_all(request) if handler.request_streaming else _checked(request)
+                incoming = self._incoming(handler, request)
                 if not inspect.isasyncgenfunction(answer):
                     raise NotImplementedError
                 async for response in answer(incoming, context):
                     yield handler.response_serializer(response)
 
         return guarded
+
+    def _incoming(self, handler: Handler, request: Any) -> Any:
+        """Return the request, or the iterator over the requests, once seen to be messages."""
+        return (
+            _checked_all(request, self._stream_idle_seconds) if handler.request_streaming else _checked(request)
+        )
 
     @asynccontextmanager
     async def _guard(

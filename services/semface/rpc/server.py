@@ -85,7 +85,9 @@ class Server:
         settings = self._settings
         admission = Admission(settings.max_in_flight, settings.max_waiting, settings.max_streams)
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(admission, self.telemetry, settings.call_seconds)],
+            interceptors=[
+                CallInterceptor(admission, self.telemetry, settings.call_seconds, settings.stream_idle_seconds)
+            ],
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", settings.max_message_bytes),

@@ -38,6 +38,9 @@ class ServerSettings(BaseSettings):
     max_waiting: int = Field(64, ge=0, description="Unary calls that wait; further ones are refused as OVERLOADED.")
     max_streams: int = Field(64, ge=1, description="Streams open at once; further ones are refused as OVERLOADED.")
     call_seconds: float = Field(30.0, gt=0, description="Longest time a unary call may take, whatever its deadline.")
+    stream_idle_seconds: float = Field(
+        60.0, gt=0, description="How long a stream may stay open without anything being sent; it then ends."
+    )
     grace_seconds: float = Field(10.0, ge=0, description="How long calls in flight may go on when the server stops.")
 
     canary_interval_seconds: float = Field(30.0, gt=0, description="Time between canaries of a healthy service.")

@@ -27,7 +27,8 @@ class ExtractRequest(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
-    """The photograph as JPEG, PNG or WebP; never a URL or a path. Its EXIF orientation is obeyed. Too many bytes, or too many
+    """The photograph as JPEG, PNG or WebP; never a URL or a path. Its EXIF orientation is obeyed; grey, palette, 16-bit and
+    CMYK pictures are taken as 8-bit RGB; what is transparent lies on black. Too many bytes, or too many
     pixels by its header, is refused with IMAGE_TOO_LARGE before decoding; what cannot be decoded with IMAGE_UNDECODABLE.
     """
     def __init__(
@@ -54,13 +55,19 @@ class ExtractResponse(_message.Message):
     IMAGE_HEIGHT_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    MINIMUM_QUALITY_FIELD_NUMBER: _builtins.int
     image_width: _builtins.int
     """Width of the upright photograph, in pixels."""
     image_height: _builtins.int
     """Height of the upright photograph, in pixels."""
+    minimum_quality: _builtins.float
+    """The least quality, 0 to 1, of a face on which something should be decided. LOW_QUALITY is answered where no face has it."""
     @_builtins.property
     def faces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Face]:
-        """The faces found, the largest first; at least one."""
+        """Every face found, good or not, in reading order: rows from top to bottom, in each row from left to right. The highest
+        face left, by the centre of its box, begins a row; to it belong all whose centres lie less than half the height of the
+        smaller box of the two below it. At least one reaches minimum_quality.
+        """
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_descriptors_pb2.Model]:
@@ -78,10 +85,11 @@ class ExtractResponse(_message.Message):
         image_height: _builtins.int = ...,
         models: _abc.Iterable[_descriptors_pb2.Model] | None = ...,
         timings: _descriptors_pb2.Timings | None = ...,
+        minimum_quality: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "image_height", b"image_height", "image_width", b"image_width", "models", b"models", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "image_height", b"image_height", "image_width", b"image_width", "minimum_quality", b"minimum_quality", "models", b"models", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -121,15 +129,18 @@ class ExtractStreamResponse(_message.Message):
     IMAGE_HEIGHT_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    MINIMUM_QUALITY_FIELD_NUMBER: _builtins.int
     frame_number: _builtins.int
     """Which frame of the stream this answers, counted from 0."""
     image_width: _builtins.int
     """Width of the upright frame, in pixels."""
     image_height: _builtins.int
     """Height of the upright frame, in pixels."""
+    minimum_quality: _builtins.float
+    """The least quality, 0 to 1, of a face on which something should be decided."""
     @_builtins.property
     def faces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Face]:
-        """The faces found, the largest first; none where there is no face."""
+        """Every face found, good or not, in reading order as in ExtractResponse; none where there is no face."""
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[_descriptors_pb2.Model]:
@@ -148,10 +159,11 @@ class ExtractStreamResponse(_message.Message):
         image_height: _builtins.int = ...,
         models: _abc.Iterable[_descriptors_pb2.Model] | None = ...,
         timings: _descriptors_pb2.Timings | None = ...,
+        minimum_quality: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "frame_number", b"frame_number", "image_height", b"image_height", "image_width", b"image_width", "models", b"models", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "frame_number", b"frame_number", "image_height", b"image_height", "image_width", b"image_width", "minimum_quality", b"minimum_quality", "models", b"models", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,12 +182,18 @@ class Face(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     DESCRIPTORS_FIELD_NUMBER: _builtins.int
     TRACK_ID_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
     confidence: _builtins.float
     """How sure the detector is that this is a face, 0 to 1."""
     quality: _builtins.float
-    """How well the face can be described, from its size, sharpness and pose: 0 (useless) to 1 (good)."""
+    """How well the face can be described, 0 (useless) to 1 (good): the product of six factors between 0 and 1, which are its
+    size, sharpness and frontality, the share of its box inside the picture, confidence, and what the network says of how
+    well the person can be recognised.
+    """
     track_id: _builtins.int
-    """Which face of a stream this is, counted from 1; 0 in answers to Extract."""
+    """Which face of a stream this is, counted from 1; no two faces of a stream share it. 0 in answers to Extract."""
+    id: _builtins.int
+    """Which face of this answer this is: its place in reading order, 0 to n − 1. The same photograph gives the same ids."""
     @_builtins.property
     def box(self) -> Global___Box:
         """The detected box."""
@@ -204,10 +222,11 @@ class Face(_message.Message):
         quality: _builtins.float = ...,
         descriptors: _descriptors_pb2.Descriptors | None = ...,
         track_id: _builtins.int = ...,
+        id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "descriptors", b"descriptors", "square", b"square"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "confidence", b"confidence", "descriptors", b"descriptors", "landmarks", b"landmarks", "quality", b"quality", "square", b"square", "track_id", b"track_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "confidence", b"confidence", "descriptors", b"descriptors", "id", b"id", "landmarks", b"landmarks", "quality", b"quality", "square", b"square", "track_id", b"track_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,7 +52,8 @@ class ExtractionServiceServicer:
     """
 
     def Extract(self, request, context):
-        """Describes every face of one photograph. A photograph without a face is refused with NO_FACE.
+        """Describes every face of one photograph. A photograph without a face is refused with NO_FACE, one in which no face is
+        good enough with LOW_QUALITY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,8 +61,9 @@ class ExtractionServiceServicer:
 
     def ExtractStream(self, request_iterator, context):
         """Describes the faces of a moving picture: for each frame sent one answer, in the order sent. A face keeps its track_id
-        from frame to frame while its boxes overlap. A frame without a face is answered with no faces; a frame that cannot be
-        decoded ends the stream.
+        from frame to frame, wherever it stands in the answer, through up to 12 frames in which it is not found, and past
+        other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
+        does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,11 +34,14 @@ class ExtractionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExtractionServiceAsyncStub: ...
     Extract: _grpc.UnaryUnaryMultiCallable[_extraction_pb2.ExtractRequest, _extraction_pb2.ExtractResponse]
-    """Describes every face of one photograph. A photograph without a face is refused with NO_FACE."""
+    """Describes every face of one photograph. A photograph without a face is refused with NO_FACE, one in which no face is
+    good enough with LOW_QUALITY.
+    """
     ExtractStream: _grpc.StreamStreamMultiCallable[_extraction_pb2.ExtractStreamRequest, _extraction_pb2.ExtractStreamResponse]
     """Describes the faces of a moving picture: for each frame sent one answer, in the order sent. A face keeps its track_id
-    from frame to frame while its boxes overlap. A frame without a face is answered with no faces; a frame that cannot be
-    decoded ends the stream.
+    from frame to frame, wherever it stands in the answer, through up to 12 frames in which it is not found, and past
+    other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
+    does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
     """
 
 @_typing.type_check_only
@@ -47,11 +50,14 @@ class ExtractionServiceAsyncStub(ExtractionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Extract: _aio.UnaryUnaryMultiCallable[_extraction_pb2.ExtractRequest, _extraction_pb2.ExtractResponse]  # type: ignore[assignment]
-    """Describes every face of one photograph. A photograph without a face is refused with NO_FACE."""
+    """Describes every face of one photograph. A photograph without a face is refused with NO_FACE, one in which no face is
+    good enough with LOW_QUALITY.
+    """
     ExtractStream: _aio.StreamStreamMultiCallable[_extraction_pb2.ExtractStreamRequest, _extraction_pb2.ExtractStreamResponse]  # type: ignore[assignment]
     """Describes the faces of a moving picture: for each frame sent one answer, in the order sent. A face keeps its track_id
-    from frame to frame while its boxes overlap. A frame without a face is answered with no faces; a frame that cannot be
-    decoded ends the stream.
+    from frame to frame, wherever it stands in the answer, through up to 12 frames in which it is not found, and past
+    other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
+    does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
     """
 
 class ExtractionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -63,7 +69,9 @@ class ExtractionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _extraction_pb2.ExtractRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_extraction_pb2.ExtractResponse, _abc.Awaitable[_extraction_pb2.ExtractResponse]]:
-        """Describes every face of one photograph. A photograph without a face is refused with NO_FACE."""
+        """Describes every face of one photograph. A photograph without a face is refused with NO_FACE, one in which no face is
+        good enough with LOW_QUALITY.
+        """
 
     @_abc_1.abstractmethod
     def ExtractStream(
@@ -72,8 +80,9 @@ class ExtractionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_extraction_pb2.ExtractStreamResponse], _abc.AsyncIterator[_extraction_pb2.ExtractStreamResponse]]:
         """Describes the faces of a moving picture: for each frame sent one answer, in the order sent. A face keeps its track_id
-        from frame to frame while its boxes overlap. A frame without a face is answered with no faces; a frame that cannot be
-        decoded ends the stream.
+        from frame to frame, wherever it stands in the answer, through up to 12 frames in which it is not found, and past
+        other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
+        does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
         """
 
 def add_ExtractionServiceServicer_to_server(servicer: ExtractionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -51,7 +51,7 @@ async def expression(request: Request, pipeline: RequestPipeline, provenance: An
         understood = await pipeline.understand([Coded(source.data)], ["expression"])
     else:
         extraction = await pipeline.extract(source)
-        coding = await pipeline.encode(np.stack([face.descriptors for face in extraction.faces]))
+        coding = await pipeline.encode(np.stack([face.descriptors for face in extraction.good_faces]))
         coded = [Coded(frame.data, coding.model.hash) for frame in coding.frames]
         understood = await pipeline.understand(coded, ["expression"])
     faces = [told for told in map(answers.expression, understood) if told is not None]

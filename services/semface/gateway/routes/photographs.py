@@ -1,7 +1,6 @@
 """Photographs in: what they hold, and their bitstream."""
 
 import base64
-from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -53,17 +52,26 @@ async def analyze(
     coding = await pipeline.encode(descriptors, read_quality(quality), portions)
     tasks = [task for task, needed in TASK_PORTIONS.items() if needed in portions and (task != "embedding" or who)]
     understood = await _understand(pipeline, coding, tasks)
-    embeddings = [meaning.embedding for meaning in understood if meaning.embedding is not None]
-    found: Sequence[answers.Who | None] = [None] * len(understood)
+    embeddings = {
+        face.id: meaning.embedding
+        for face, meaning in zip(extraction.faces, understood, strict=True)
+        if meaning.embedding is not None and face.quality >= extraction.minimum_quality
+    }
+    found: dict[int, answers.Who] = {}
     if embeddings:
         with provenance.stage("identify"):
-            found = await identify_faces(app.enrollment, embeddings, operating_point, WHO_TOP)
-    faces = [_analyzed(*told) for told in zip(extraction.faces, coding.frames, understood, found, strict=True)]
+            who_is = await identify_faces(app.enrollment, list(embeddings.values()), operating_point, WHO_TOP)
+        found = dict(zip(embeddings, who_is, strict=True))
+    faces = [
+        _analyzed(face, frame, meaning, found.get(face.id))
+        for face, frame, meaning in zip(extraction.faces, coding.frames, understood, strict=True)
+    ]
     return answers.Analysis(
         width=extraction.width,
         height=extraction.height,
         bytes=len(photograph.data),
         faces=faces,
+        minimum_quality=extraction.minimum_quality,
         models=provenance.models,
         milliseconds=provenance.milliseconds,
     )
@@ -86,7 +94,7 @@ async def encode(
     """Code the one face of a photograph into a bitstream frame; its models and times are in the headers."""
     require_acceptable(request, BITSTREAM_TYPE)
     portions = read_portions(portion)
-    chosen = choose((await pipeline.extract(await _read_photograph(request))).faces, face)
+    chosen = choose((await pipeline.extract(await _read_photograph(request))).good_faces, face)
     coding = await pipeline.encode(chosen.descriptors, read_quality(quality), portions)
     return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=provenance.headers)
 
@@ -107,6 +115,7 @@ def _analyzed(face: Face, frame: Frame, meaning: UnderstoodFace, who: answers.Wh
     x0, y0, x1, y1 = face.box.tolist()
     left, top, side = face.square.tolist()
     return answers.AnalyzedFace(
+        id=face.id,
         box=answers.Box(x0=x0, y0=y0, x1=x1, y1=y1),
         square=answers.FaceSquare(x0=left, y0=top, side=side),
         landmarks=face.landmarks.tolist(),
