@@ -25,7 +25,7 @@ PITCH_AND_ROLL: Final = (np.radians(7.0), np.radians(25.0))
 SHIFT: Final = 12.0
 """Deviation of the head's shift across the picture, in millimetres."""
 
-FIT_NOISE: Final = 1.0
+FIT_NOISE: Final = 2.0
 """Standard deviation in millimetres of what our bases leave unexplained, against coefficients of one deviation."""
 FIT_ROUNDS: Final = 4
 

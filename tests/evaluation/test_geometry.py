@@ -12,13 +12,13 @@ from semface.errors import Reason, SemfaceError
 from semface.evaluation.geometry import HeadComparison, colour_error
 from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder
 from semface.evaluation.pictures import FaceView
-from semface.evaluation.synthetic_faces import FaceGenerator, IctModel, SyntheticFace
+from semface.evaluation.synthetic_faces import SHOWN_EXPRESSIONS, FaceGenerator, IctModel, SyntheticFace
 from semface.morphable.camera import rotation_matrix
 from semface.morphable.model import MorphableModel
 from semface.morphable.rendering import render
 from tests.evaluation.test_command import figures, semface
 
-RENDER_KEYS = ["landmark_nme", "shape_gain", "depth_error_mm", "faces", "skipped"]
+RENDER_KEYS = ["landmark_nme", "shape_gain", "depth_error_mm", "faces", "skipped", "identity_ratio"]
 PHOTOGRAPH_KEYS = ["landmark_nme_468", "photometric_error", "faces", "skipped"]
 
 
@@ -102,6 +102,26 @@ def test_renders_repeat_and_their_landmarks_lie_on_the_face(ict: IctModel) -> No
     assert [len(loop) > 20 for loop in ict.openings] == [True] * 3
 
 
+def test_a_person_shows_five_expressions_and_stays_the_same_person(ict: IctModel) -> None:
+    generator = FaceGenerator(ict, MorphableModel.shipped())
+    first, second = list(generator.people(2))
+    assert len(first) == len(SHOWN_EXPRESSIONS) == 5
+    for face in first:
+        np.testing.assert_array_equal(face.neutral, first[0].neutral)
+    assert np.abs(first[0].neutral - second[0].neutral).mean() > 0.5
+    nose, chin = ict.landmarks68[[33, 8]]
+    lengths = [np.linalg.norm(face.posed[nose] - face.posed[chin]) for face in first]
+    # Surprise opens the mouth, so the chin is nowhere else as far from the nose.
+    assert int(np.argmax(lengths)) == list(SHOWN_EXPRESSIONS).index("surprise")
+
+
+def test_a_file_without_the_units_of_an_expression_is_told(ict: IctModel) -> None:
+    nameless = dataclasses.replace(ict, expression_names=("",) * len(ict.expression))
+    with pytest.raises(SemfaceError, match="mouthSmile") as refused:
+        next(FaceGenerator(nameless, MorphableModel.shipped()).people(1))
+    assert refused.value.reason is Reason.FIELD_INVALID
+
+
 @pytest.mark.parametrize("content", [None, b"this is no model"])
 def test_what_is_no_model_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "ict_face.npz"
@@ -148,6 +168,7 @@ def test_ten_renders_have_sane_figures(datasets: Path, trained_repository: Path)
     assert 0.005 < result["landmark_nme"] < 0.2
     assert -0.5 < result["shape_gain"] < 1
     assert 0.5 < result["depth_error_mm"] < 12
+    assert 0.05 < result["identity_ratio"] < 1.2
     assert figures(*common, "--limit", 10) == result
 
 

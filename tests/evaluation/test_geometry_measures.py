@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from semface.evaluation.geometry_measures import move, nearest_on_surface, normalised_mean_error, similarity
+from semface.evaluation.geometry_measures import (
+    identity_ratio,
+    move,
+    nearest_on_surface,
+    normalised_mean_error,
+    similarity,
+)
 from semface.morphable.camera import rotation_matrix
 
 POINTS = np.random.default_rng(5).normal(size=(40, 3))
@@ -60,3 +66,18 @@ def test_each_point_finds_its_place_on_the_surface() -> None:
     # The last point lies beyond the border, so it falls on it.
     np.testing.assert_allclose(places, [[1.2, 2.3, 0], [4.9, 4.6, 0], [3, 3, 0], [2, 0, 0]], atol=1e-9)
     assert weights.min() >= 0
+
+
+def test_identity_that_no_expression_moves_has_the_ratio_zero_and_noise_has_one() -> None:
+    random = np.random.default_rng(8)
+    people = np.repeat(random.normal(size=(30, 1, 80)), 5, axis=1)
+    assert identity_ratio(people) == 0.0
+    assert identity_ratio(random.normal(size=(30, 5, 80))) == pytest.approx(1.0, abs=0.02)
+    # Within √2·0.5, between √2·√1.25 of one deviation.
+    moved = people + random.normal(0.0, 0.5, (30, 5, 80))
+    assert identity_ratio(moved) == pytest.approx(0.5 / np.sqrt(1.25), abs=0.02)
+
+
+def test_one_person_alone_has_no_identity_ratio() -> None:
+    assert identity_ratio(np.ones((1, 5, 80))) is None
+    assert identity_ratio(np.ones((3, 5, 80))) is None

@@ -20,12 +20,14 @@ from semface.evaluation.geometry import (
     RenderFigures,
     evaluate_photographs,
     evaluate_renders,
+    pictures_judged,
 )
 from semface.evaluation.identity_teacher import IDENTITY_FILE, IdentityTeacher
 from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder
 from semface.evaluation.pictures import PictureArchive
 from semface.evaluation.redraws import RedrawResult, evaluate_redraws, redrawn_groups
 from semface.evaluation.serving_path import RunOptions, ServingPath
+from semface.evaluation.sheets import face_sheet, random_heads, read_pictures, redraw_faces, save_sheet
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.verification import parse_folds, read_pairs
 from semface.inference import open_engine
@@ -135,6 +137,27 @@ def redraws(
 
 
 @app.command()
+def sheet(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The sheet: PNG, JPEG or WebP.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="A photograph or a zip; may be repeated. [the demonstration's]", metavar="FILE|ZIP"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Only the first photographs.")] = 20,
+    heads: Annotated[int, typer.Option(min=0, help="Renders of random heads after them.")] = 0,
+    models: Models = None,
+) -> None:
+    """Draw faces side by side: as photographed, redrawn over the photograph, frontal in even light; uncoded."""
+    from semface.cli.demonstration import portrait
+
+    pictures = [*read_pictures(images or [portrait()], limit), *random_heads(heads)]
+    if not pictures:
+        raise SemfaceError(Reason.FIELD_INVALID, "the zip holds no picture that can be decoded; name another")
+    faces = _run(lambda path, progress: redraw_faces(path.engine, pictures, progress), models, len(pictures))
+    save_sheet(face_sheet(faces), output)
+
+
+@app.command()
 def geometry(
     model: Annotated[Path | None, typer.Option(help="The ICT face model, to judge renders.", metavar="NPZ")] = None,
     images: Annotated[Path | None, typer.Option(help="Zip of pictures, in folders or flat.", metavar="ZIP")] = None,
@@ -151,7 +174,9 @@ def geometry(
     result: RenderFigures | PhotographFigures
     if model is not None and images is None:
         ict, faces = IctModel.load(model), min(count, limit or count)
-        result = _run(lambda path, progress: evaluate_renders(path.engine, ict, faces, progress), models, faces)
+        result = _run(
+            lambda path, progress: evaluate_renders(path.engine, ict, faces, progress), models, pictures_judged(faces)
+        )
     elif images is not None and model is None:
         archive, marks = PictureArchive(images), LandmarkTeacher(teacher or teacher_folder() / TEACHER_FILE)
         result = _run(

@@ -4,10 +4,12 @@ On renders, ``landmark_nme`` compares the 68 landmarks in the picture. ``shape_g
 alone and the known head without expression, at the vertices of our face region, each with the place of the known mesh
 next to it when both mean faces are aligned by their 68 landmarks. ``depth_error_mm`` compares, at the same places, what
 the camera saw: both heads with expression and turned, along the camera's axis, after the best scale and shift only.
+``identity_ratio`` tells whether a smile moves δ and not α: 100 people in neutral, smile, surprise, anger and sadness,
+nearly frontal, each picture in another light; the mean distance of α within a person over that between people.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -15,11 +17,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.descriptors import Descriptors, split
+from semface.descriptors import GROUPS, Descriptors, split
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.geometry_measures import (
     OUTER_EYES_68,
     OUTER_EYES_468,
+    identity_ratio,
     mean_distance,
     move,
     nearest_on_surface,
@@ -28,7 +31,7 @@ from semface.evaluation.geometry_measures import (
 )
 from semface.evaluation.landmark_teacher import LandmarkTeacher
 from semface.evaluation.pictures import CROP_BATCH, FaceView, PictureArchive, Pixels, Progress, view_face
-from semface.evaluation.synthetic_faces import FaceGenerator, IctModel, SyntheticFace
+from semface.evaluation.synthetic_faces import SHOWN_EXPRESSIONS, FaceGenerator, IctModel, SyntheticFace
 from semface.extraction.alignment import CROP_SIZE, Square, crop_face
 from semface.extraction.core import Extractor
 from semface.extraction.detection import FaceDetector
@@ -39,17 +42,23 @@ from semface.morphable.rendering import draw
 
 DEFAULT_COUNT: Final = 500
 """Renders that are judged when nothing else is asked for."""
+EXPRESSIVE_PEOPLE: Final = 100
+"""People whose α is compared over expressions."""
 
 Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
 class RenderFigures:
-    """Figures on renders: means over ``faces``; of these, ``fallback`` were not found by the detector."""
+    """Figures on renders: means over ``faces``; of these, ``fallback`` were not found by the detector.
+
+    ``identity_ratio`` is of other renders, and None when they show one person only.
+    """
 
     landmark_nme: float
     shape_gain: float
     depth_error_mm: float
+    identity_ratio: float | None
     faces: int
     fallback: int
 
@@ -61,6 +70,7 @@ class RenderFigures:
             "depth_error_mm": self.depth_error_mm,
             "faces": self.faces,
             "skipped": 0,
+            "identity_ratio": self.identity_ratio,
         }
 
 
@@ -128,24 +138,30 @@ class HeadComparison:
 
 
 async def evaluate_renders(engine: Engine, ict: IctModel, count: int, progress: Progress) -> RenderFigures:
-    """Describe the first ``count`` renders of ``ict`` and compare the geometry with what is known of them."""
+    """Describe the first ``count`` renders of ``ict`` and compare the geometry with what is known of them.
+
+    Of the people who show expressions as many are described, at most 100.
+    """
     model = MorphableModel.shipped()
     generator, comparison = await asyncio.to_thread(lambda: (FaceGenerator(ict, model), HeadComparison(ict, model)))
-    detector, extractor = FaceDetector(engine), Extractor(engine)
-    faces = generator.faces(count)
     rows: list[tuple[float, float, float, float]] = []
     fallback = 0
-    while batch := await asyncio.to_thread(_next_faces, faces):
-        views = [await view_face(detector, face.picture) for face in batch]
-        fallback += sum(view.eyes is None for view in views)
-        described = await extractor.describe([view.crop for view in views])
-        for face, view, row in zip(batch, views, described, strict=True):
-            points = _points(model, row, view.square, dense=False)
-            nme = normalised_mean_error(points, face.landmarks, OUTER_EYES_68)
-            rows.append((nme, *comparison.shape_errors(row, face), comparison.depth_error(row, face)))
-        progress(len(batch))
+    async for face, view, row in _described(engine, generator.faces(count), progress):
+        points = _points(model, row, view.square, dense=False)
+        nme = normalised_mean_error(points, face.landmarks, OUTER_EYES_68)
+        rows.append((nme, *comparison.shape_errors(row, face), comparison.depth_error(row, face)))
+        fallback += view.eyes is None
     nme, own, mean, depth = np.mean(rows, axis=0).tolist()
-    return RenderFigures(nme, 1.0 - own / mean, depth, len(rows), fallback)
+    people = min(count, EXPRESSIVE_PEOPLE)
+    shown = (face for faces in generator.people(people) for face in faces)
+    shapes = [row[GROUPS["shape"]] async for _, _, row in _described(engine, shown, progress)]
+    ratio = identity_ratio(np.stack(shapes).reshape(people, len(SHOWN_EXPRESSIONS), -1))
+    return RenderFigures(nme, 1.0 - own / mean, depth, ratio, len(rows), fallback)
+
+
+def pictures_judged(count: int) -> int:
+    """Return how many renders :func:`evaluate_renders` describes for ``count``, those of expressions with them."""
+    return count + min(count, EXPRESSIVE_PEOPLE) * len(SHOWN_EXPRESSIONS)
 
 
 async def evaluate_photographs(
@@ -195,6 +211,19 @@ def colour_error(model: MorphableModel, descriptors: Descriptors, picture: Pixel
         return None
     redrawn = (colours[corners[judged]] * fragments.weights[judged][:, :, None]).sum(axis=1)
     return float(np.abs(redrawn - view.crop[judged]).mean())
+
+
+async def _described(
+    engine: Engine, faces: Iterator[SyntheticFace], progress: Progress
+) -> AsyncIterator[tuple[SyntheticFace, FaceView, Descriptors]]:
+    """Yield each of ``faces`` with the view of it and its descriptors (257,); they are drawn in a thread."""
+    detector, extractor = FaceDetector(engine), Extractor(engine)
+    while batch := await asyncio.to_thread(_next_faces, faces):
+        views = [await view_face(detector, face.picture) for face in batch]
+        described = await extractor.describe([view.crop for view in views])
+        for face, view, row in zip(batch, views, described, strict=True):
+            yield face, view, row
+        progress(len(batch))
 
 
 def _next_faces(faces: Iterator[SyntheticFace]) -> list[SyntheticFace]:

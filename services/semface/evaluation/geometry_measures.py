@@ -57,6 +57,24 @@ def normalised_mean_error(points: Array, truth: Array, outer_eyes: tuple[int, in
     return mean_distance(points, truth) / float(np.linalg.norm(truth[first] - truth[second]))
 
 
+def identity_ratio(shape: Array) -> float | None:
+    """Return how much α moves with the expression, over how much it differs between people; None for one person.
+
+    ``shape`` (P, E, 80) is α of P people in E expressions. The mean Euclidean distance between two pictures of one
+    person, over that between two pictures of two people; all pairs count, whatever their expressions.
+    """
+    people, expressions, size = shape.shape
+    if people < 2 or expressions < 2:
+        return None
+    flat = shape.reshape(-1, size).astype(np.float64)
+    # One row at a time: all differences together would take hundreds of megabytes.
+    distances = np.stack([np.linalg.norm(flat - row, axis=1) for row in flat])
+    person = np.repeat(np.arange(people), expressions)
+    same = person[:, None] == person
+    between = float(distances[~same].mean())
+    return float(distances[same & ~np.eye(len(flat), dtype=bool)].mean()) / between if between else None
+
+
 def nearest_on_surface(
     points: Array, vertices: Array, triangles: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

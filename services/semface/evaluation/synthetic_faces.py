@@ -33,6 +33,18 @@ PITCH_AND_ROLL_LIMIT: Final = np.radians(20.0)
 SHIFT_LIMIT: Final = 30.0
 """Largest shift of the head across the picture, in millimetres."""
 
+SHOWN_EXPRESSIONS: Final[dict[str, dict[str, float]]] = {
+    "neutral": {},
+    "smile": {"mouthSmile": 0.8, "cheekSquint": 0.4},
+    "surprise": {"browInnerUp": 0.8, "browOuterUp": 0.8, "eyeWide": 0.6, "jawOpen": 0.5},
+    "anger": {"browDown": 0.9, "noseSneer": 0.5, "mouthPress": 0.5},
+    "sadness": {"browInnerUp": 0.8, "mouthFrown": 0.8, "mouthShrugLower": 0.4},
+}
+"""The five expressions that each person of :meth:`FaceGenerator.people` shows: strengths of units, of both sides."""
+PEOPLE_SEED: Final = 1
+FRONTAL_LIMIT: Final = np.radians(10.0)
+"""Largest pitch, yaw and roll of these people."""
+
 LIGHT_SPREAD: Final = np.repeat((0.1, 0.12, 0.03), (1, 3, 5))
 """Standard deviation of the light's harmonics, by band."""
 TINT_SPREAD: Final = 0.03
@@ -140,12 +152,41 @@ class FaceGenerator:
             yield self._face(random)
 
     def _face(self, random: np.random.Generator) -> SyntheticFace:
+        neutral = self._neutral(random)
+        strengths = np.zeros(len(self._ict.expression))
+        chosen = random.choice(len(strengths), EXPRESSION_UNITS, replace=False)
+        strengths[chosen] = random.uniform(0.0, 1.0, EXPRESSION_UNITS)
+        return self._show(neutral, strengths, np.array([PITCH_AND_ROLL_LIMIT, YAW_LIMIT, PITCH_AND_ROLL_LIMIT]), random)
+
+    def people(self, count: int) -> Iterator[list[SyntheticFace]]:
+        """Yield ``count`` people, each in the five ``SHOWN_EXPRESSIONS``, nearly frontal; seed 1.
+
+        Identity stays the same; pose, skin tone, light and background of each picture are drawn anew.
+        """
+        random = np.random.default_rng(PEOPLE_SEED)
+        shown = [self._strengths(units) for units in SHOWN_EXPRESSIONS.values()]
+        for _ in range(count):
+            neutral = self._neutral(random)
+            yield [self._show(neutral, strengths, np.full(3, FRONTAL_LIMIT), random) for strengths in shown]
+
+    def _neutral(self, random: np.random.Generator) -> Array:
+        people = len(self._ict.identity)
+        return self._ict.mean + np.tensordot(random.standard_normal(people), self._ict.identity, 1)
+
+    def _strengths(self, units: dict[str, float]) -> Array:
+        """Return the strength (units,) of each unit of the file; raises FIELD_INVALID when it lacks one."""
+        strengths = np.zeros(len(self._ict.expression))
+        for name, strength in units.items():
+            sides = [k for k, full in enumerate(self._ict.expression_names) if full in (name, f"{name}_L", f"{name}_R")]
+            if not sides:
+                raise SemfaceError(Reason.FIELD_INVALID, f"the ICT face model lacks the expression {name}")
+            strengths[sides] = strength
+        return strengths
+
+    def _show(self, neutral: Array, strengths: Array, limits: Array, random: np.random.Generator) -> SyntheticFace:
+        """Draw a person (V, 3) with expression ``strengths``, turned by up to ``limits`` (3,) radians."""
         ict = self._ict
-        people, units = len(ict.identity), len(ict.expression)
-        neutral = ict.mean + np.tensordot(random.standard_normal(people), ict.identity, 1)
-        chosen = random.choice(units, EXPRESSION_UNITS, replace=False)
-        head = neutral + np.tensordot(random.uniform(0.0, 1.0, EXPRESSION_UNITS), ict.expression[chosen], 1)
-        limits = np.array([PITCH_AND_ROLL_LIMIT, YAW_LIMIT, PITCH_AND_ROLL_LIMIT])
+        head = neutral + np.tensordot(strengths, ict.expression, 1)
         rotation = random.uniform(-limits, limits)[None]
         shift = np.append(random.uniform(-SHIFT_LIMIT, SHIFT_LIMIT, 2), 0.0)[None]
         picture, points = self._draw(head, rotation, shift, random)
