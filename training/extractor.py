@@ -1,8 +1,9 @@
 """Train the extraction network: ``python -m training.extractor --exclude-folds 5-8 --output build/folds-1-4``.
 
-Needs ``training.faces``, ``training.morphable_model`` and ``training.supervision`` to have run. A first training
-without any person of the folds (``--exclude-folds 1-8``) may serve as the start of the others (``--start-from``). At
-the end the network is exported, and the descriptors of all data sets are written to the cache for the later recipes.
+Needs ``training.faces``, ``training.morphable_model``, ``training.supervision`` and ``training.renders`` to have run.
+A first training without any person of the folds (``--exclude-folds 1-8``) may serve as the start of the others
+(``--start-from``). At the end the network is exported, and the descriptors of all data sets are written to the cache
+for the later recipes.
 """
 
 import argparse
@@ -21,13 +22,13 @@ from semface.morphable.model import MorphableModel
 from training.datasets import REPOSITORY, cache, parse_folds, people_in_folds
 from training.extractor_data import FaceSet
 from training.extractor_export import BATCH, describe_datasets, export
-from training.extractor_losses import MorphableLosses, Weights
+from training.extractor_losses import Batch, MorphableLosses, Weights
 from training.extractor_network import DescriptorExtractor
 from training.received_descriptors import digest
 
 BACKBONE_RATE: Final = 3e-4
 HEAD_RATE: Final = 1.5e-3
-FROZEN_BLOCKS: Final = 3
+FROZEN_BLOCKS: Final = 5
 """The first blocks see edges and colours, at the highest cost; they stay as the teacher has them."""
 
 
@@ -35,9 +36,17 @@ class Trainer:
     """One training: the network, its losses and what is needed to resume it."""
 
     def __init__(
-        self, faces: FaceSet, model: MorphableModel, steps: int, named: int, checkpoint: Path, purpose: str
+        self,
+        faces: FaceSet,
+        model: MorphableModel,
+        steps: int,
+        mix: tuple[int, int],
+        rate: float,
+        checkpoint: Path,
+        purpose: str,
     ) -> None:
-        self.faces, self.steps, self.named, self.checkpoint = faces, steps, named, checkpoint
+        """Make ready to learn from batches with ``mix`` faces of LFW and renders; the others are of FER+."""
+        self.faces, self.steps, self.mix, self.checkpoint = faces, steps, mix, checkpoint
         self.purpose = purpose
         self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
         self.losses = MorphableLosses(model, faces.vertices, Weights())
@@ -46,8 +55,8 @@ class Trainer:
             part.requires_grad_(False)
         started = [p for p in self.network.blocks.parameters() if p.requires_grad]
         groups = [
-            {"params": started, "lr": BACKBONE_RATE},
-            {"params": [*fresh, *self.losses.parameters()], "lr": HEAD_RATE},
+            {"params": started, "lr": rate * BACKBONE_RATE},
+            {"params": [*fresh, *self.losses.parameters()], "lr": rate * HEAD_RATE},
         ]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=1e-4)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
@@ -85,7 +94,8 @@ class Trainer:
             for name in ("lfw", "ferplus_train"):
                 with np.load(cache() / "supervision" / f"{name}.npz") as fits:
                     found.append(fits[group])
-            values = np.concatenate(found)[self.faces.training][self.faces.tensors["fitted"][self.faces.training] > 0]
+            learned = np.concatenate(self.faces.parts(self.faces.training)[:2])
+            values = np.concatenate(found)[learned][self.faces.tensors["fitted"][learned] > 0]
             means[group], deviations[group] = np.median(values, axis=0), values.std(axis=0)
         deviations["illumination"] = np.full(27, 0.3, np.float32)
         means["illumination"] = np.zeros(27, np.float32)
@@ -94,13 +104,12 @@ class Trainer:
     def run(self, random: np.random.Generator) -> None:
         """Train to the last step, with a check-point every 500."""
         augmentation = torch.Generator().manual_seed(int(random.integers(2**31)))
-        people = self.faces.training[self.faces.training < self.faces.identity_count]
-        others = self.faces.training[self.faces.training >= self.faces.identity_count]
+        people, others, renders = self.faces.parts(self.faces.training)
         began = time.perf_counter() - self.seconds
         bar = tqdm(range(self.step, self.steps), initial=self.step, total=self.steps, desc="extraction", mininterval=10)
         for self.step in bar:
-            named = random.choice(people, self.named)
-            index = np.concatenate([named, random.choice(others, BATCH - len(named))])
+            named, drawn = random.choice(people, self.mix[0]), random.choice(renders, self.mix[1])
+            index = np.concatenate([named, drawn, random.choice(others, BATCH - sum(self.mix))])
             losses = self._learn(index, augmentation)
             if self.step % 50 == 0:
                 bar.set_postfix({name: f"{float(value):.3f}" for name, value in losses.items()})
@@ -113,8 +122,8 @@ class Trainer:
         self.network.train()
         batch = self.faces.batch(index, augmentation)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            descriptors = self.network.read(batch.pixels.contiguous(memory_format=torch.channels_last))
-        losses = self.losses(descriptors.float(), batch)
+            descriptors, quality = self.network.read(batch.pixels)
+        losses = self.losses(descriptors, quality, batch)
         self.optimizer.zero_grad()
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -132,27 +141,37 @@ class Trainer:
 
     @torch.no_grad()
     def judge(self) -> dict[str, float]:
-        """Return figures on the selection part: landmark error, expression accuracy, cosine to the identity teacher."""
+        """Return figures on the selection part: landmarks, expression, identity, and the geometry of renders."""
         self.network.eval()
-        sums: dict[str, list[float]] = {"landmark_error": [], "expression_accuracy": [], "identity_cosine": []}
-        index = self.faces.selection
-        index = np.concatenate(
-            [index[index < self.faces.identity_count][:600], index[index >= self.faces.identity_count][:1500]]
-        )
+        sums: dict[str, list[float]] = {}
+        people, others, renders = self.faces.parts(self.faces.selection)
+        index = np.concatenate([people[:600], others[:1500], renders[:300]])
         for start in range(0, len(index), 128):
             rows = index[start : start + 128]
-            batch = self.faces.batch(rows, None)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                descriptors = self.network.read(batch.pixels.contiguous(memory_format=torch.channels_last))
-            descriptors = descriptors.float()
-            fitted, voted, named = batch.fitted > 0, batch.has_votes > 0, batch.has_identity > 0
-            shift = (self.losses.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
-            right = self.losses.classify(descriptors).argmax(dim=1) == self.faces.labels[torch.tensor(rows)]
-            cosine = (self.losses.embed(descriptors) * batch.embedding).sum(dim=1)
-            sums["landmark_error"] += shift[fitted].tolist()
-            sums["expression_accuracy"] += right[voted].float().tolist()
-            sums["identity_cosine"] += cosine[named].tolist()
+            for name, values in self._judge(rows, self.faces.batch(rows, None)).items():
+                sums.setdefault(name, []).extend(values.tolist())
         return {name: round(float(np.mean(values)), 4) for name, values in sums.items() if values}
+
+    def _judge(self, rows: NDArray[np.intp], batch: Batch) -> dict[str, torch.Tensor]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            descriptors, quality = self.network.read(batch.pixels)
+        losses, fitted, rendered = self.losses, batch.fitted > 0, batch.rendered > 0
+        named = (batch.has_identity > 0) & (torch.tensor(rows) < self.faces.identity_count)
+        cosine = (losses.embed(descriptors) * batch.embedding).sum(dim=1)
+        right = losses.classify(descriptors).argmax(dim=1) == self.faces.labels[torch.tensor(rows)]
+        shift = (losses.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
+        shift68 = (losses.project(descriptors, "point68") - batch.landmarks68).norm(dim=2).mean(dim=1)
+        colour = losses.colour_error(descriptors, batch)
+        shape = losses.shape_error(descriptors, batch)
+        return {
+            "landmark_error": shift[fitted],
+            "colour_error": colour[fitted],
+            "expression_accuracy": right[batch.has_votes > 0].float(),
+            "identity_cosine": cosine[named],
+            "quality_error": (quality[:, 0] - cosine).abs()[named],
+            "render_landmark_error": shift68[rendered],
+            "render_shape_error": shape[rendered],
+        }
 
 
 def main() -> None:
@@ -163,7 +182,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="default: in the cache, named by the folds left out")
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--named", type=int, default=32, help="faces of each batch of 64 that have an identity target")
+    parser.add_argument("--named", type=int, default=32, help="faces of LFW in each batch of 64")
+    parser.add_argument("--renders", type=int, default=12, help="renders in each batch")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     name = f"extractor-without-{arguments.exclude_folds or 'none'}.pt"
@@ -172,9 +193,10 @@ def main() -> None:
     faces = FaceSet(model, people_in_folds(parse_folds(arguments.exclude_folds)))
     faces.read_teacher()
     checkpoint = arguments.checkpoint or cache() / "checkpoints" / name
-    options = (arguments.exclude_folds, arguments.steps, arguments.named, arguments.seed, str(arguments.start_from))
-    purpose = digest(*options, model.mean_shape, faces.training)
-    trainer = Trainer(faces, model, arguments.steps, arguments.named, checkpoint, purpose)
+    mix = (arguments.named, arguments.renders)
+    options = (arguments.exclude_folds, arguments.steps, *mix, arguments.rate, arguments.seed)
+    purpose = digest(*options, str(arguments.start_from), model.mean_shape, faces.training)
+    trainer = Trainer(faces, model, arguments.steps, mix, arguments.rate, checkpoint, purpose)
     trainer.start(arguments.start_from)
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))
     export(trainer.network, trainer.judge(), arguments, trainer.seconds)

@@ -31,13 +31,14 @@ Turns the aligned crop of a face into the 257 descriptors of the morphable face 
 |---|---|---|
 | `crops` (input) | uint8 [N, 112, 112, 3] | RGB, the face square (1.2 × the detected box) resampled; black outside the picture |
 | `descriptors` | float32 [N, 257] | shape 80, texture 80, expression 64 in standard deviations; rotation 3 in radians (pitch, yaw, roll); translation 3 in millimetres; illumination 27 |
+| `quality` | float32 [N, 1] | 0 to 1: expected cosine between the embedding of shape and texture and the identity teacher's of the unharmed face |
 
 ## How it was made
 
 `python -m training.extractor{options}`: {steps} steps of {batch} faces, seed {seed}, {minutes:.0f} minutes on one core{start}.
-A MobileNet with one linear read-out. It learned at once from the dense landmarks (through the model's projection), from the photograph's
+A MobileNet over the crop at 160 × 160 with one linear read-out. It learned at once from the dense landmarks (through the model's projection), from the photograph's
 colours at the model's vertices, from fits of the model to the landmarks, from the identity teacher's embedding (computed
-from shape and texture, with noise on them) and from the FER+ votes (computed from expression, rotation and translation).
+from shape and texture, with noise on them) and from the FER+ votes (computed from expression, rotation and translation){renders}.
 
 Training data: LFW photographs{people} (research use) and the training part of FER+ (FER2013 pictures, research use; labels MIT).
 
@@ -65,6 +66,7 @@ def export(
         folder,
         Port("crops", (CROP_SIZE, CROP_SIZE, 3), torch.uint8),
         Port("descriptors", (DESCRIPTOR_SIZE,)),
+        Port("quality", (1,)),
         max_batch_size=64,
         queue_delay=1000,
     )
@@ -75,14 +77,18 @@ def card(figures: dict[str, float], options: argparse.Namespace, seconds: float)
     """Return the model card of a training with its command's ``options`` and its ``figures`` on the selection part."""
     named = {
         "landmark_error": "landmark error {:.2%} of the square's side",
+        "colour_error": "colour error {:.1f} of 255",
         "expression_accuracy": "expression accuracy {:.1%}",
         "identity_cosine": "cosine to the identity teacher {:.3f}",
+        "quality_error": "error of the quality {:.3f}",
+        "render_shape_error": "shape error on renders {:.2f} mm",
     }
     excluded = options.exclude_folds
     return CARD.format(
         options=f" --exclude-folds {excluded}" if excluded else "",
         people=f" without the people of folds {excluded}" if excluded else "",
         start=f", started from the training kept as `{options.start_from.name}`" if options.start_from else "",
+        renders=", and from renders of the ICT face model (MIT) with known geometry" if options.renders else "",
         steps=options.steps,
         batch=BATCH,
         seed=options.seed,
@@ -103,5 +109,5 @@ def describe_datasets(repository: Path) -> None:
             names = file["names"]
         crops = np.load(cache() / "faces" / f"{name}_crops.npy", mmap_mode="r")
         starts = tqdm(range(0, len(names), 64), desc=f"descriptors of {name}")
-        found = [session.run(None, {"crops": crops[s : s + 64, inner, inner]})[0] for s in starts]
+        found = [session.run(["descriptors"], {"crops": crops[s : s + 64, inner, inner]})[0] for s in starts]
         np.savez(folder / f"{name}.npz", names=names, descriptors=np.concatenate(found))

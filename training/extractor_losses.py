@@ -1,9 +1,11 @@
-"""What the extraction network is taught by: landmarks, colours, identity, expression, and the fits as a prior."""
+"""What the extraction network is taught by: landmarks, colours, identity, expression, fits and renders."""
 
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semface.descriptors import GROUPS
@@ -19,13 +21,19 @@ EXPRESSION_NOISE: Final = 0.1
 class Weights:
     """Weight of each loss in the sum."""
 
-    landmarks: float = 30.0
-    colours: float = 4.0
+    landmarks: float = 40.0
+    colours: float = 8.0
     identity: float = 2.0
     expression: float = 0.35
     shape_fit: float = 0.05
     expression_fit: float = 0.1
     prior: float = 0.005
+    quality: float = 1.0
+    shape: float = 0.2
+    """For each millimetre at a render's vertices; so are the next."""
+    movement: float = 0.15
+    pose: float = 1.0
+    """For each radian of a render's rotation."""
 
 
 @dataclass
@@ -44,6 +52,9 @@ class Batch:
     has_identity: Tensor
     votes: Tensor
     has_votes: Tensor
+    landmarks68: Tensor
+    rotation: Tensor
+    rendered: Tensor
 
 
 def rotation_matrices(rotation: Tensor) -> Tensor:
@@ -68,15 +79,20 @@ def harmonics(normals: Tensor) -> Tensor:
 class MorphableLosses(nn.Module):
     """The landmark and colour losses of the morphable model, and small heads for identity and expression."""
 
-    def __init__(self, model: MorphableModel, vertices: Tensor, weights: Weights) -> None:
+    def __init__(self, model: MorphableModel, vertices: NDArray[np.int64], weights: Weights) -> None:
         super().__init__()
         self.weights = weights
         parts = {
             "landmark_mean": model.landmarks(model.mean_shape[None]).reshape(1, -1),
             "landmark_shape": model.landmarks(model.shape_basis).reshape(len(model.shape_basis), -1),
             "landmark_expression": model.landmarks(model.expression_basis).reshape(len(model.expression_basis), -1),
-            "albedo_mean": model.mean_albedo[vertices.numpy()].reshape(1, -1),
-            "albedo_basis": model.texture_basis[:, vertices.numpy()].reshape(len(model.texture_basis), -1),
+            "point68_mean": model.mean_shape[model.landmarks68].reshape(1, -1),
+            "point68_shape": model.shape_basis[:, model.landmarks68].reshape(len(model.shape_basis), -1),
+            "point68_expression": model.expression_basis[:, model.landmarks68].reshape(len(model.expression_basis), -1),
+            "shape_metric": vertex_metric(model, model.shape_basis),
+            "expression_metric": vertex_metric(model, model.expression_basis),
+            "albedo_mean": model.mean_albedo[vertices].reshape(1, -1),
+            "albedo_basis": model.texture_basis[:, vertices].reshape(len(model.texture_basis), -1),
         }
         for name, array in parts.items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
@@ -97,11 +113,12 @@ class MorphableLosses(nn.Module):
         scale[-3:] = 0.02
         return self.expression(descriptors[:, where] * scale)
 
-    def project(self, descriptors: Tensor) -> Tensor:
-        """Return the 468 landmarks (N, 468, 2) in square fractions."""
+    def project(self, descriptors: Tensor, points: str = "landmark") -> Tensor:
+        """Return the 468 landmarks (N, 468, 2), or the 68 of ``points="point68"``, in square fractions."""
         groups = {name: descriptors[:, where] for name, where in GROUPS.items()}
-        flat = self.landmark_mean + groups["shape"] @ self.landmark_shape
-        points = (flat + groups["expression"] @ self.landmark_expression).view(len(descriptors), -1, 3)
+        flat = getattr(self, f"{points}_mean") + groups["shape"] @ getattr(self, f"{points}_shape")
+        flat = flat + groups["expression"] @ getattr(self, f"{points}_expression")
+        points = flat.view(len(descriptors), -1, 3)
         camera = points @ rotation_matrices(groups["rotation"]).transpose(1, 2) + groups["translation"][:, None]
         flipped = camera[..., :2] * torch.tensor([1.0, -1.0])
         return 0.5 + FOCAL_LENGTH * flipped / (DISTANCE - camera[..., 2:]).clamp(min=200.0)
@@ -112,15 +129,23 @@ class MorphableLosses(nn.Module):
         albedo = (self.albedo_mean + texture @ self.albedo_basis).view(len(descriptors), -1, 3)
         return albedo * (1.0 + harmonics(normals) @ light.view(-1, 3, 9).transpose(1, 2)).clamp(min=0.0)
 
-    def forward(self, descriptors: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return each loss, weighted."""
+    def colour_error(self, descriptors: Tensor, batch: Batch) -> Tensor:
+        """Return the mean absolute difference (N,), 0 to 255, of the lit colours at the vertices that are seen."""
+        difference = (self.colour(descriptors, batch.normals) - batch.colours).abs().mean(dim=2)
+        return (difference * batch.seen).sum(dim=1) / batch.seen.sum(dim=1).clamp(min=1.0)
+
+    def shape_error(self, descriptors: Tensor, batch: Batch) -> Tensor:
+        """Return the root mean square distance (N,) in mm of the faces of α and of ``batch.shape``."""
+        return _distance(descriptors[:, GROUPS["shape"]] - batch.shape, self.shape_metric)
+
+    def forward(self, descriptors: Tensor, quality: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return each loss, weighted, of descriptors (N, 257) and quality (N, 1)."""
         weights, fitted = self.weights, batch.fitted
         noisy = descriptors.clone()
         noisy[:, :160] = noisy[:, :160] + IDENTITY_NOISE * torch.randn_like(noisy[:, :160])
         noisy[:, 160:224] = noisy[:, 160:224] + EXPRESSION_NOISE * torch.randn_like(noisy[:, 160:224])
         shift = (self.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
-        difference = (self.colour(descriptors, batch.normals) - batch.colours).abs().mean(dim=2) / 255.0
-        colour = (difference * batch.seen).sum(dim=1) / batch.seen.sum(dim=1).clamp(min=1.0)
+        colour = self.colour_error(descriptors, batch) / 255.0
         cosine = (self.embed(noisy) * batch.embedding).sum(dim=1)
         logits = nn.functional.log_softmax(self.classify(noisy), dim=1)
         shape = (descriptors[:, GROUPS["shape"]] - batch.shape).square().mean(dim=1)
@@ -129,6 +154,7 @@ class MorphableLosses(nn.Module):
             descriptors[:, : GROUPS["expression"].stop].square().mean()
             + descriptors[:, GROUPS["illumination"]].square().mean()
         )
+        told = (self.embed(descriptors).detach() * batch.embedding).sum(dim=1).clamp(min=0.0)
         return {
             "landmarks": weights.landmarks * _masked(shift, fitted),
             "colours": weights.colours * _masked(colour, fitted),
@@ -137,7 +163,35 @@ class MorphableLosses(nn.Module):
             "shape_fit": weights.shape_fit * _masked(shape, fitted),
             "expression_fit": weights.expression_fit * _masked(expression, fitted),
             "prior": weights.prior * numbers,
+            "quality": weights.quality * _masked((quality[:, 0] - told).square(), batch.has_identity),
+        } | self._known(descriptors, batch)
+
+    def _known(self, descriptors: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of renders, whose geometry is known."""
+        weights, rendered = self.weights, batch.rendered
+        shift = (self.project(descriptors, "point68") - batch.landmarks68).norm(dim=2).mean(dim=1)
+        shape = self.shape_error(descriptors, batch)
+        movement = _distance(descriptors[:, GROUPS["expression"]] - batch.expression, self.expression_metric)
+        turn = (rotation_matrices(descriptors[:, GROUPS["rotation"]]) - batch.rotation).flatten(1).norm(
+            dim=1
+        ) / 2.0**0.5
+        return {
+            "render_landmarks": weights.landmarks * _masked(shift, rendered),
+            "render_shape": weights.shape * _masked(shape, rendered),
+            "render_expression": weights.movement * _masked(movement, rendered),
+            "render_pose": weights.pose * _masked(turn, rendered),
         }
+
+
+def vertex_metric(model: MorphableModel, basis: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return M (K, K): cᵀ·M·c is the mean square shift in mm² of the face's vertices by coefficients c."""
+    flat = basis[:, model.face_region].reshape(len(basis), -1)
+    return 3.0 * flat @ flat.T / flat.shape[1]
+
+
+def _distance(coefficients: Tensor, metric: Tensor) -> Tensor:
+    """Return the root mean square shift (N,) in mm of the face's vertices by ``coefficients`` (N, K)."""
+    return ((coefficients @ metric) * coefficients).sum(dim=1).clamp(min=1e-6).sqrt()
 
 
 def _masked(values: Tensor, mask: Tensor) -> Tensor:

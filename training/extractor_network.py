@@ -1,7 +1,7 @@
 """The extraction network: an aligned crop to the 257 descriptors (paper, equation 1: ω = F(I)).
 
-A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at a quarter of its input area, with
-one linear read-out over its pooled and its spatial features.
+A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at half of its input area, with one
+linear read-out over its pooled features, its spatial features and the crop's colours at a coarse grid.
 """
 
 from itertools import pairwise
@@ -16,15 +16,22 @@ from torch import Tensor, nn
 
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
 from semface.evaluation.identity_teacher import IDENTITY_MEAN_BGR
+from semface.extraction.alignment import CROP_SIZE
 from training.teacher_networks import folder
 
 STAGES: Final = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 """Channels and stride of each depthwise separable block."""
+INPUT_SIZE: Final = 160
+"""Side to which the crop is enlarged: at the crop's own 112 the teacher's features no longer tell people apart."""
 SPATIAL_AFTER: Final = 11
 """Blocks after which the spatial features are taken: the last at a sixteenth of the crop's side."""
-SPATIAL_CHANNELS: Final = 48
-SPATIAL_CELLS: Final = 7 * 7
+SPATIAL_CHANNELS: Final = 32
+SPATIAL_CELLS: Final = (INPUT_SIZE // 16) ** 2
 SPATIAL_WIDTH: Final = 384
+COLOUR_CELL: Final = 8
+"""Side in crop pixels of a cell whose mean colour the read-out sees: the convolutions were taught to overlook light."""
+COLOUR_WIDTH: Final = 192
+QUALITY_WIDTH: Final = 64
 
 
 class Block(nn.Module):
@@ -37,9 +44,8 @@ class Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
-        return nn.functional.relu6(
-            self.pointwise(nn.functional.relu6(self.depthwise(_padded(features, self.depthwise))))
-        )
+        inner = nn.functional.relu6(self.depthwise(_padded(features, self.depthwise)), inplace=True)
+        return nn.functional.relu6(self.pointwise(inner), inplace=True)
 
 
 def _padded(features: Tensor, convolution: nn.Conv2d) -> Tensor:
@@ -49,7 +55,7 @@ def _padded(features: Tensor, convolution: nn.Conv2d) -> Tensor:
 
 
 class DescriptorExtractor(nn.Module):
-    """Crops (N, 112, 112, 3), RGB from 0 to 255, to descriptors (N, 257) in their own units."""
+    """Crops (N, 112, 112, 3), RGB from 0 to 255, to descriptors (N, 257) in their own units, and quality (N, 1)."""
 
     centre: Tensor
     scale: Tensor
@@ -64,29 +70,38 @@ class DescriptorExtractor(nn.Module):
         )
         self.spatial = nn.Conv2d(STAGES[SPATIAL_AFTER - 1][0], SPATIAL_CHANNELS, 1)
         self.place = nn.Linear(SPATIAL_CHANNELS * SPATIAL_CELLS, SPATIAL_WIDTH)
-        self.readout = nn.Linear(widths[-1] + SPATIAL_WIDTH, DESCRIPTOR_SIZE)
+        self.colours = nn.Sequential(nn.Linear(3 * (CROP_SIZE // COLOUR_CELL) ** 2, COLOUR_WIDTH), nn.ReLU())
+        self.readout = nn.Linear(widths[-1] + SPATIAL_WIDTH + COLOUR_WIDTH, DESCRIPTOR_SIZE)
+        self.quality = nn.Sequential(
+            nn.Linear(widths[-1] + SPATIAL_WIDTH, QUALITY_WIDTH), nn.ReLU(), nn.Linear(QUALITY_WIDTH, 1)
+        )
         nn.init.normal_(self.readout.weight, std=0.003)
         nn.init.zeros_(self.readout.bias)
         self.register_buffer("pixel_mean", torch.tensor(IDENTITY_MEAN_BGR[::-1].copy()).view(1, 3, 1, 1))
         self.register_buffer("centre", torch.zeros(DESCRIPTOR_SIZE))
         self.register_buffer("scale", torch.ones(DESCRIPTOR_SIZE))
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """Return descriptors (N, 257) of crops (N, 112, 112, 3), uint8 or float."""
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors (N, 257) and quality (N, 1), 0 to 1, of crops (N, 112, 112, 3), uint8 or float."""
         return self.read(crops.permute(0, 3, 1, 2).float())
 
-    def read(self, pixels: Tensor) -> Tensor:
-        """Return descriptors (N, 257) of planar pixels (N, 3, 112, 112), RGB from 0 to 255."""
-        features = pixels - self.pixel_mean
-        features = nn.functional.relu6(self.stem(_padded(features, self.stem)))
+    def read(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors (N, 257) and quality (N, 1) of planar pixels (N, 3, 112, 112), RGB from 0 to 255."""
+        centred = pixels - self.pixel_mean
+        features = nn.functional.interpolate(centred, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear")
+        features = features.contiguous(memory_format=torch.channels_last)
+        features = nn.functional.relu6(self.stem(_padded(features, self.stem)), inplace=True)
         spatial = features
         for index, block in enumerate(self.blocks, start=1):
             features = block(features)
             if index == SPATIAL_AFTER:
                 spatial = nn.functional.relu(self.spatial(features))
         where = nn.functional.relu(self.place(spatial.flatten(1)))
-        pooled = features.mean(dim=(2, 3))
-        return self.readout(torch.cat([pooled, where], dim=1)).float() * self.scale + self.centre
+        seen = torch.cat([features.mean(dim=(2, 3)), where], dim=1)
+        colours = self.colours(nn.functional.avg_pool2d(centred / 128.0, COLOUR_CELL).flatten(1))
+        descriptors = self.readout(torch.cat([seen, colours], dim=1)).float() * self.scale + self.centre
+        # The descriptors must not become worse for the sake of telling how good they are.
+        return descriptors, torch.sigmoid(self.quality(seen.detach()).float())
 
     def start_from_teacher(self) -> None:
         """Load the convolutions of the identity teacher ``faceres.onnx``."""

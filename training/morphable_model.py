@@ -26,7 +26,7 @@ from training.correspondence import LANDMARKS_68, landmark_places, outer_skin
 from training.datasets import cache, ferplus_votes, root
 from training.fitting import Fits, fit
 from training.head import Head, read_head
-from training.landmarks68 import choose_landmarks68
+from training.landmarks68 import with_landmarks68
 from training.modes import principal
 from training.registered_faces import basis_photographs, read_faces
 from training.texture import learn_texture
@@ -178,7 +178,6 @@ def build(wheel: Path) -> MorphableModel:
     geometry = learn_geometry(head, corners, weights, landmark_mirror)
     places = (geometry.mean[corners] * weights[..., None]).sum(axis=1)
     region = face_region(head, geometry.mean, places, outer_skin(head))
-    nearest = cKDTree(geometry.mean).query(places[list(LANDMARKS_68)])[1]
     empty = np.zeros((GROUP_SIZES["texture"], *geometry.mean.shape))
     parts = {
         "mean_shape": geometry.mean,
@@ -191,9 +190,7 @@ def build(wheel: Path) -> MorphableModel:
         "landmark_corners": corners,
         "landmark_weights": weights,
         "landmark_mirror": landmark_mirror,
-        "landmarks68": choose_landmarks68(
-            geometry.mean, head.mirror, region, corners, nearest, IctModel.load(root() / "ict_face.npz")
-        ),
+        "landmarks68": cKDTree(geometry.mean).query(places[list(LANDMARKS_68)])[1],
         "face_region": region,
     }
     model = MorphableModel(**parts)
@@ -202,7 +199,8 @@ def build(wheel: Path) -> MorphableModel:
     fits = fit(faces.landmarks, places, (basis[:, corners] * weights[..., None]).sum(axis=2))
     print(f"landmark error of the model's fits: {fits.error.mean() * 100:.2f} % of the square's side")
     mean_albedo, texture = learn_texture(model, faces, fits)
-    return MorphableModel(**parts | {"mean_albedo": mean_albedo, "texture_basis": texture})
+    coloured = MorphableModel(**parts | {"mean_albedo": mean_albedo, "texture_basis": texture})
+    return with_landmarks68(coloured, region, IctModel.load(root() / "ict_face.npz"))
 
 
 def save(model: MorphableModel, path: Path) -> None:

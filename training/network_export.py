@@ -20,18 +20,17 @@ class Port(NamedTuple):
     dtype: torch.dtype = torch.float32
 
     def configuration(self) -> str:
-        """Return the port as ``config.pbtxt`` writes it."""
+        """Return the port as an item of a list in ``config.pbtxt``."""
         kind = {torch.float32: "TYPE_FP32", torch.uint8: "TYPE_UINT8"}[self.dtype]
         sizes = ", ".join(str(size) for size in self.shape)
-        return f'[ {{ name: "{self.name}" data_type: {kind} dims: [ {sizes} ] }} ]'
+        return f'{{ name: "{self.name}" data_type: {kind} dims: [ {sizes} ] }}'
 
 
 def export_network(
     model: nn.Module,
     folder: Path,
     source: Port,
-    target: Port,
-    *,
+    *targets: Port,
     max_batch_size: int = 256,
     queue_delay: int = 0,
     parameters: dict[str, float] | None = None,
@@ -50,8 +49,8 @@ def export_network(
         dynamo=False,
         opset_version=OPSET,
         input_names=[source.name],
-        output_names=[target.name],
-        dynamic_axes={source.name: {0: "batch"}, target.name: {0: "batch"}},
+        output_names=[target.name for target in targets],
+        dynamic_axes={port.name: {0: "batch"} for port in (source, *targets)},
     )
     graph = halve_weights(onnx.load(path))
     onnx.checker.check_model(graph, full_check=True)
@@ -60,8 +59,8 @@ def export_network(
         f'name: "{folder.name}"',
         'platform: "onnxruntime_onnx"',
         f"max_batch_size: {max_batch_size}",
-        f"input {source.configuration()}",
-        f"output {target.configuration()}",
+        f"input [ {source.configuration()} ]",
+        f"output [ {', '.join(target.configuration() for target in targets)} ]",
         f"dynamic_batching {{ max_queue_delay_microseconds: {queue_delay} }}",
     ]
     for key, value in (parameters or {}).items():
