@@ -24,6 +24,7 @@ class Weights:
     landmarks: float = 40.0
     colours: float = 8.0
     identity: float = 2.0
+    relation: float = 25.0
     expression: float = 0.35
     shape_fit: float = 0.05
     expression_fit: float = 0.1
@@ -159,12 +160,19 @@ class MorphableLosses(nn.Module):
             "landmarks": weights.landmarks * _masked(shift, fitted),
             "colours": weights.colours * _masked(colour, fitted),
             "identity": weights.identity * _masked(1.0 - cosine, batch.has_identity),
+            "relation": weights.relation * self._relation(noisy, batch),
             "expression": weights.expression * _masked(-(batch.votes * logits).sum(dim=1), batch.has_votes),
             "shape_fit": weights.shape_fit * _masked(shape, fitted),
             "expression_fit": weights.expression_fit * _masked(expression, fitted),
             "prior": weights.prior * numbers,
             "quality": weights.quality * _masked((quality[:, 0] - told).square(), batch.has_identity),
         } | self._known(descriptors, batch)
+
+    def _relation(self, descriptors: Tensor, batch: Batch) -> Tensor:
+        """Return the mean square error of the cosines among the faces of the batch against the teacher's."""
+        named = batch.has_identity > 0
+        ours, wanted = self.embed(descriptors)[named], batch.embedding[named]
+        return (ours @ ours.T - wanted @ wanted.T).square().mean()
 
     def _known(self, descriptors: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of renders, whose geometry is known."""

@@ -3,10 +3,12 @@
     python -m training.verification --output model_repository
 
 Mean square error to the identity teacher (its first 512 principal components, centred, length one), on uncoded and
-decoded descriptors mixed. Epoch and thresholds are chosen on people held out of training.
+decoded descriptors mixed, of LFW and, since few people are in it, of FER+ too. Epoch and thresholds are chosen on
+people of LFW held out of training.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +50,10 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """Names and descriptors (N, 257) of the training side, the teacher's targets (N, 512), and who is for selection."""
+    """Names and descriptors (N, 257) of the training side, the teacher's targets (N, 512), and who is for selection.
+
+    Only pictures of LFW, which come first, are for selection.
+    """
 
     names: tuple[str, ...]
     descriptors: NDArray[np.float32]
@@ -57,29 +62,43 @@ class Faces:
 
 
 def load(excluded_folds: frozenset[int]) -> Faces:
-    """Return the LFW pictures of everybody who is not in ``excluded_folds``."""
-    names, descriptors = load_descriptors("lfw")
-    path = datasets.cache() / "teachers" / "lfw.npz"
+    """Return the pictures of LFW of everybody who is not in ``excluded_folds``, then those of FER+ to learn from."""
+    left_out = datasets.people_in_folds(excluded_folds)
+    people, faces, embeddings = _with_teacher("lfw", lambda name: datasets.person(name) not in left_out)
+    selection = np.array([datasets.is_selection_person(datasets.person(name)) for name in people])
+    mean = embeddings[~selection].mean(axis=0)
+    axes = principal_axes(embeddings[~selection] - mean)
+    held = {picture.name for picture in datasets.ferplus("train") if datasets.is_selection(picture.data)}
+    others, more_faces, more = _with_teacher("ferplus_train", lambda name: name not in held)
+    # Each data set has its own mean: that a picture is small and grey is nobody's identity.
+    targets = [teacher_targets(embeddings - mean, axes), teacher_targets(more - more.mean(axis=0), axes)]
+    selection = np.concatenate([selection, np.zeros(len(others), bool)])
+    return Faces((*people, *others), np.concatenate([faces, more_faces]), np.concatenate(targets), selection)
+
+
+def _with_teacher(
+    dataset: str, chosen: Callable[[str], bool]
+) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float64]]:
+    """Return names, descriptors (N, 257) and the teacher's embeddings (N, 1024) of the pictures that are ``chosen``."""
+    names, descriptors = load_descriptors(dataset)
+    path = datasets.cache() / "teachers" / f"{dataset}.npz"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is absent; run the identity teacher on LFW first")
+        raise FileNotFoundError(f"{path} is absent; run training.faces first")
     with np.load(path) as kept:
         teacher = dict(zip(kept["names"].tolist(), kept["embedding"], strict=True))
-    left_out = datasets.people_in_folds(excluded_folds)
-    rows = [row for row, name in enumerate(names) if name in teacher and datasets.person(name) not in left_out]
-    kept_names = tuple(names[row] for row in rows)
-    selection = np.array([datasets.is_selection_person(datasets.person(name)) for name in kept_names])
-    targets = teacher_targets(np.stack([teacher[name] for name in kept_names]).astype(np.float64), ~selection)
-    return Faces(kept_names, descriptors[rows], targets, selection)
+    rows = [row for row, name in enumerate(names) if name in teacher and chosen(name)]
+    embeddings = np.stack([teacher[names[row]] for row in rows]).astype(np.float64)
+    return tuple(names[row] for row in rows), descriptors[rows], embeddings
 
 
-def teacher_targets(embeddings: NDArray[np.float64], training: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the first 512 principal components of ``embeddings`` (N, 1024), of length one.
+def principal_axes(centred: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the first 512 principal directions (512, 1024) of ``centred`` embeddings (N, 1024)."""
+    return np.linalg.svd(centred, full_matrices=False)[2][: SHAPE.outputs]
 
-    The mean and the components come from the rows marked ``training`` alone.
-    """
-    mean = embeddings[training].mean(axis=0)
-    axes = np.linalg.svd(embeddings[training] - mean, full_matrices=False)[2][: SHAPE.outputs]
-    projected = (embeddings - mean) @ axes.T
+
+def teacher_targets(centred: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return ``centred`` embeddings (N, 1024) along ``axes`` (512, 1024), of length one."""
+    projected = centred @ axes.T
     return (projected / np.linalg.norm(projected, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -186,16 +205,18 @@ def card(
     arguments: argparse.Namespace,
 ) -> str:
     """Return the model card in Markdown."""
-    people = np.array([datasets.person(name) for name in faces.names])
+    people = np.array([datasets.person(name) for name in faces.names if not name.startswith("fer")])
+    learned = ~faces.selection[: len(people)]
     rows = figures(model, faces, received, pairs)
     return CARD.read_text().format(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         thresholds="\n".join(f"| `{name}` | {value:.4f} |" for name, value in chosen.items()),
         excluded=", ".join(map(str, sorted(arguments.exclude_folds))) or "none",
-        training_pictures=int((~faces.selection).sum()),
-        training_people=len(set(people[~faces.selection])),
+        training_pictures=int(learned.sum()),
+        training_people=len(set(people[learned])),
+        other_pictures=len(faces.names) - len(people),
         selection_pictures=int(faces.selection.sum()),
-        selection_people=len(set(people[faces.selection])),
+        selection_people=len(set(people[~learned])),
         loss=LOSSES[arguments.loss],
         ways=", ".join(received.names),
         dropout=SHAPE.dropout,
