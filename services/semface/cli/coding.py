@@ -71,7 +71,7 @@ def encode(
     portions = portions_by_name(portion) if portion else Portion.ALL
 
     async def work(chain: "Chain") -> bytes:
-        chosen = await chain.face(given, largest=_is_largest(face))
+        chosen = await chain.face(given, largest=is_largest(face))
         return (await chain.codec.encode(chosen.descriptors, quality, portions))[0]
 
     frame = with_chain(work)
@@ -105,30 +105,6 @@ def decode(
 
 
 @app.command()
-def render(
-    source: Input,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="PNG file (SOURCE.render.png).")] = None,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the picture, in pixels.")] = 256,
-    face: Largest = "only",
-    as_json: Json = False,
-) -> None:
-    """Draw the face of a photograph or a bitstream as a receiver would."""
-    from PIL import Image
-
-    from semface.cli.chain import read_input, with_chain
-    from semface.morphable import render as draw
-
-    given = read_input(source)
-
-    async def work(chain: "Chain") -> Any:
-        return (await chain.decoded(given, largest=_is_largest(face))).descriptors
-
-    target = output or source.with_suffix(".render.png")
-    Image.fromarray(draw(with_chain(work), size)).save(target, "PNG")
-    show({"picture": str(target), "size": size}, as_json)
-
-
-@app.command()
 def expression(source: Input, face: Largest = "only", as_json: Json = False) -> None:
     """Recognise the expression of a photograph (from its decoded numbers) or of a bitstream."""
     from semface.cli.chain import read_input, with_chain
@@ -136,7 +112,7 @@ def expression(source: Input, face: Largest = "only", as_json: Json = False) -> 
     given = read_input(source)
 
     async def work(chain: "Chain") -> dict[str, Any]:
-        frame = await chain.frame(given, largest=_is_largest(face))
+        frame = await chain.frame(given, largest=is_largest(face))
         told = await _tell(chain, frame)
         models = [chain.model(name) for name in ("codec", "expression_recognition")]
         return {"expression": told["expression"], "models": models}
@@ -159,7 +135,7 @@ def verify(
     given = [read_input(probe), read_input(reference)]
 
     async def work(chain: "Chain") -> dict[str, Any]:
-        largest = _is_largest(face)
+        largest = is_largest(face)
         frames = [await chain.frame(source, largest=largest, portions=Portion.IDENTITY) for source in given]
         faces = await chain.codec.decode(frames)
         first, second = [
@@ -190,7 +166,8 @@ async def _tell(chain: "Chain", frame: bytes) -> dict[str, Any]:
     return {"bits": count_bits(frame), "expression": {"leading": max(told, key=told.__getitem__), "confidences": told}}
 
 
-def _is_largest(choice: str) -> bool:
+def is_largest(choice: str) -> bool:
+    """Return whether ``--face`` asks for the largest; raises FIELD_INVALID for a word that it does not know."""
     from semface.errors import Reason, SemfaceError
 
     if choice not in ("only", "largest"):

@@ -19,7 +19,7 @@ COMMANDS = {
     "analyze": ("coding", "Tell the faces of a photograph: bits, expression, quality."),
     "encode": ("coding", "Code the face of a photograph into a bitstream."),
     "decode": ("coding", "Decode a bitstream into the numbers of the face."),
-    "render": ("coding", "Draw the face of a photograph or a bitstream."),
+    "render": ("drawing", "Draw the face of a photograph or a bitstream, or the face model."),
     "expression": ("coding", "Recognise the expression of a photograph or a bitstream."),
     "verify": ("coding", "Tell whether two photographs or bitstreams show one person."),
     "enroll": ("enrolling", "Enrol a face as a subject, through a running gateway."),
@@ -30,7 +30,7 @@ COMMANDS = {
 }
 """Each command to the module of semface.cli that holds it, and what `semface --help` says of it."""
 
-GROUPS = frozenset({"models", "eval", "bench"})
+GROUPS = frozenset({"render", "models", "eval", "bench"})
 """Commands that are the whole typer app of their module, not one command of it."""
 
 HINTS = {
