@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS, PORTION_SLICES, Portion
+from semface.extraction.alignment import CROP_SIZE
 
 SEED = 20220101
 LATENT_SLICES = {
@@ -51,12 +52,13 @@ def _build_detector(path: Path) -> None:
 
 def _build_extraction(path: Path) -> None:
     random = np.random.default_rng(SEED)
+    window = CROP_SIZE // 8
     pooled = 8 * 8 * 3
     weights = random.normal(0, 1 / np.sqrt(pooled), (pooled, DESCRIPTOR_SIZE)) * _spread()
     nodes = [
         helper.make_node("Cast", ["crops"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("AveragePool", ["planes"], ["pooled"], kernel_shape=[14, 14], strides=[14, 14]),
+        helper.make_node("AveragePool", ["planes"], ["pooled"], kernel_shape=[window] * 2, strides=[window] * 2),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
         helper.make_node("Sub", ["flat", "grey"], ["centred"]),
         helper.make_node("MatMul", ["centred", "weights"], ["descriptors"]),
@@ -66,7 +68,7 @@ def _build_extraction(path: Path) -> None:
         helper.make_node("Tanh", ["contrast"], ["quality"]),
     ]
     constants = {"grey": np.array([127.5]), "weights": weights / 64, "scale": np.array([127.5])}
-    crops = ("crops", TensorProto.UINT8, (112, 112, 3))
+    crops = ("crops", TensorProto.UINT8, (CROP_SIZE, CROP_SIZE, 3))
     answers = [_vectors("descriptors", DESCRIPTOR_SIZE), _vectors("quality", 1)]
     _write(path, "descriptor_extraction", nodes, constants, crops, *answers)
 

@@ -1,7 +1,8 @@
 """A real photograph, and an engine with the real detector."""
 
+import asyncio
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,12 @@ def without_face(photograph: Pixels) -> Pixels:
     return np.ascontiguousarray(photograph[230:])
 
 
-@pytest.fixture
-async def trained_engine() -> AsyncIterator[EmbeddedEngine]:
+@pytest.fixture(scope="session")
+def trained_engine() -> Iterator[EmbeddedEngine]:
     """The networks that are served."""
     started = EmbeddedEngine(Path(__file__).parents[2] / "model_repository", threads=1)
     yield started
-    await started.close()
+    asyncio.run(started.close())
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from semface.descriptors import DESCRIPTOR_SIZE, GROUPS, Descriptors
 from semface.morphable import render
 from tests.extraction.conftest import Pixels
 
-SQUARE = 240
-MARGIN = 60
+SQUARE = 160
+MARGIN = 40
 BACKGROUND = (110, 125, 140)
 
 
@@ -23,7 +23,7 @@ def posed_face(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0, person: 
 
 
 def drawn_face(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0, person: int = 0) -> Pixels:
-    """Return the picture of ``posed_face`` before a plain background, RGB uint8 (360, 360, 3)."""
+    """Return the picture of ``posed_face`` before a plain background, RGB uint8 (240, 240, 3)."""
     picture = np.empty((SQUARE + 2 * MARGIN, SQUARE + 2 * MARGIN, 3), np.uint8)
     picture[:] = BACKGROUND
     inner = slice(MARGIN, MARGIN + SQUARE)

@@ -32,16 +32,36 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def one_bit_png(width: int, height: int) -> bytes:
-    """Return a black picture that is small in bytes however large in pixels."""
+def png(width: int, height: int, depth: int, colour_type: int, rows: bytes) -> bytes:
+    """Return a PNG of ``rows``, each of them behind its filter byte."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    rows = (b"\0" + b"\0" * ((width + 7) // 8)) * height
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def one_bit_png(width: int, height: int) -> bytes:
+    """Return a black picture that is small in bytes however large in pixels."""
+    return png(width, height, 1, 0, (b"\0" + b"\0" * ((width + 7) // 8)) * height)
+
+
+def sixteen_bit_png(image: Image.Image) -> bytes:
+    """Return ``image`` (grey or RGB, perhaps with alpha) as a PNG of 16 bits a channel, which Pillow does not write."""
+    values = np.asarray(image).astype(">u2") * 257
+    colour_type = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}[image.mode]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png(image.width, image.height, 16, colour_type, rows)
+
+
+def turned_by_exif(upright: Image.Image, orientation: int, kind: str, **options: object) -> bytes:
+    """Return ``upright`` stored turned, with the EXIF entry that says how."""
+    turn = UPRIGHT_TO_STORED[orientation]
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return encoded(upright if turn is None else upright.transpose(turn), kind, exif=exif, **options)
 
 
 def refused(data: bytes, limits: ImageLimits | None = None) -> Reason:
@@ -96,11 +116,7 @@ def test_what_is_transparent_lies_on_black() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_picture_stored_turned_comes_out_upright(photograph: Pixels, orientation: int, kind: str) -> None:
     upright = Image.fromarray(np.ascontiguousarray(photograph[:200, 100:400]))
-    turn = UPRIGHT_TO_STORED[orientation]
-    stored = upright if turn is None else upright.transpose(turn)
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    decoded = decode_image(encoded(stored, kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {})))
+    decoded = decode_image(turned_by_exif(upright, orientation, kind, **({"quality": 95} if kind == "JPEG" else {})))
     assert decoded.shape == (200, 300, 3)
     assert np.abs(decoded.astype(int) - np.asarray(upright)).mean() < 3
 
@@ -114,10 +130,21 @@ def test_a_picture_of_another_format_is_refused(photograph: Pixels) -> None:
     assert refused(encoded(Image.fromarray(photograph), "GIF")) is Reason.IMAGE_UNDECODABLE
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+WHOLE: dict[str, Callable[[Image.Image], bytes]] = {
+    "JPEG": lambda image: encoded(image, "JPEG"),
+    "progressive JPEG": lambda image: encoded(image, "JPEG", progressive=True),
+    "CMYK JPEG": lambda image: encoded(image.convert("CMYK"), "JPEG"),
+    "PNG": lambda image: encoded(image, "PNG"),
+    "16-bit PNG": sixteen_bit_png,
+    "WebP": lambda image: encoded(image, "WEBP"),
+    "lossless WebP": lambda image: encoded(image, "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 def test_a_picture_that_ends_too_early_is_refused(photograph: Pixels, kind: str, share: float) -> None:
-    data = encoded(Image.fromarray(photograph), kind)
+    data = WHOLE[kind](Image.fromarray(photograph))
     assert refused(data[: int(share * len(data))]) is Reason.IMAGE_UNDECODABLE
 
 

@@ -72,6 +72,11 @@ def test_blurring_any_view_of_a_face_lowers_its_sharpness(
     assert fine_detail(sharp) > fine_detail(soft) > fine_detail(softer)
 
 
+def test_sharpness_hardly_depends_on_the_size_of_the_crop(photograph: Pixels) -> None:
+    sizes = [fine_detail(crop_face(photograph, FACE, size)) for size in (112, 144, 160)]
+    assert sizes == pytest.approx([sizes[0]] * len(sizes), rel=0.15)
+
+
 def test_a_crop_without_any_contrast_has_no_quality() -> None:
     box = np.array([0, 0, 100, 100], np.float32)
     flat = np.full((112, 112, 3), 80, np.uint8)
@@ -157,7 +162,8 @@ async def test_the_more_of_a_face_is_cut_off_the_lower_its_quality(
 @pytest.fixture
 async def learned_engine(trained_engine: EmbeddedEngine, photograph: Pixels) -> EmbeddedEngine:
     """The networks that are served, where the extraction network has learned to tell what it can recognise."""
-    crops = np.stack([crop_face(photograph, FACE), np.zeros((112, 112, 3), np.uint8)])
+    crop = crop_face(photograph, FACE)
+    crops = np.stack([crop, np.zeros_like(crop)])
     quality = (await trained_engine.infer("descriptor_extraction", {"crops": crops}))["quality"]
     if np.ptp(quality) == 0:
         pytest.skip("the extraction network has not learned its quality yet")

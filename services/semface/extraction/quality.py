@@ -17,8 +17,11 @@ FULL_SIZE: Final = 80.0
 FULL_SHARPNESS: Final = 0.12
 """Share of fine detail from which blur takes nothing away."""
 
+DETAIL_SIDE: Final = 112
+"""Side in pixels at which a crop's detail is measured, whatever the network takes."""
+
 DETAIL_RADIUS: Final = 1.0
-"""Standard deviation in crop pixels of the blur below which detail counts as fine."""
+"""Standard deviation, in pixels of that size, of the blur below which detail counts as fine."""
 
 NOSE_DEPTH: Final = 0.4
 """How far the nose's tip stands out before the eyes, in distances of the eyes."""
@@ -98,11 +101,10 @@ class QualityFactors:
 
 def fine_detail(crop: NDArray[np.uint8]) -> float:
     """Return the share (0 to 1) of the contrast in the middle of ``crop`` uint8 (S, S, 3) that slight blur removes."""
-    grey = Image.fromarray(crop).convert("L")
+    grey = Image.fromarray(crop).convert("L").resize((DETAIL_SIDE, DETAIL_SIDE), Image.Resampling.BILINEAR)
     blurred = grey.filter(ImageFilter.GaussianBlur(DETAIL_RADIUS))
     # The middle half is face whatever the background.
-    quarter = crop.shape[0] // 4
-    middle = slice(quarter, crop.shape[0] - quarter)
+    middle = slice(DETAIL_SIDE // 4, DETAIL_SIDE - DETAIL_SIDE // 4)
     sharp, smooth = (np.asarray(image, dtype=np.float32)[middle, middle] for image in (grey, blurred))
     contrast = float(sharp.std())
     return float((sharp - smooth).std()) / contrast if contrast > 0 else 0.0
