@@ -1,6 +1,12 @@
+import hashlib
+import io
+import os
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from semface.extraction.detection import DetectorOptions, FaceDetector, non_maximum_suppression
 from semface.inference.embedded import EmbeddedEngine
@@ -64,6 +70,68 @@ async def test_several_faces_are_all_found_the_most_certain_first(engine: Embedd
 
 async def test_faces_below_the_smallest_sought_are_left_out(engine: EmbeddedEngine, photograph: Pixels) -> None:
     assert await FaceDetector(engine, DetectorOptions(minimum_face=300)).detect(photograph) == []
+
+
+async def test_ten_faces_of_forty_pixels_are_all_found(engine: EmbeddedEngine, photograph: Pixels) -> None:
+    # The same face, and yet ten: mirrored, turned, lighter, darker, nearly grey.
+    portrait = Image.fromarray(photograph)
+    canvas = Image.fromarray(photograph[230:]).resize((640, 480), Image.Resampling.LANCZOS)
+    centres = []
+    for number in range(10):
+        around = portrait.rotate(3 * (number - 5), Image.Resampling.BICUBIC, center=(225, 115)).crop(
+            (125, 15, 325, 215)
+        )
+        if number % 2:
+            around = around.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        around = ImageEnhance.Brightness(around).enhance(0.7 + 0.05 * number)
+        around = ImageEnhance.Color(around).enhance(0.1 + 0.09 * number)
+        # The face's box is 108 of these 200 pixels high.
+        small = around.resize((74, 74), Image.Resampling.LANCZOS)
+        left, top = 20 + 120 * (number % 5) + 3 * number, 60 + 210 * (number // 5) + 5 * number
+        canvas.paste(small, (left, top))
+        centres.append((left + 37, top + 37))
+    found = await FaceDetector(engine).detect(np.asarray(canvas))
+    assert len(found) == 10
+    for centre in np.array(centres):
+        (box,) = [f.box for f in found if np.abs((f.box[:2] + f.box[2:]) / 2 - centre).max() < 10]
+        assert 32 < (box[2:] - box[:2]).max() < 48
+
+
+async def test_of_small_grey_faces_at_least_nineteen_of_twenty_are_found(engine: EmbeddedEngine) -> None:
+    pictures = selection_pictures(400)
+    detector = FaceDetector(engine)
+    found = [bool(await detector.detect(picture)) for picture in pictures]
+    assert np.mean(found) >= 0.95
+
+
+def selection_pictures(count: int) -> list[Pixels]:
+    """Pictures of 48 pixels from the part of FER+'s training file that settings may be chosen on."""
+    root = Path(__file__).resolve().parents[2]
+    path = Path(os.environ.get("SEMFACE_DATASETS", root.parent / "shared" / "datasets")) / "ferplus_train.zip"
+    if not path.exists():
+        pytest.skip("the shared data sets are not here; SEMFACE_DATASETS names their folder")
+    pictures: list[Pixels] = []
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            data = archive.read(member)
+            chosen = member.endswith(".jpg") and int.from_bytes(hashlib.sha256(data).digest()) % 10 == 0
+            if chosen and len(pictures) < count:
+                with Image.open(io.BytesIO(data)) as image:
+                    pictures.append(np.asarray(image.convert("RGB")))
+    return pictures
+
+
+async def test_the_second_look_sees_a_face_that_fills_the_picture_and_invents_none_elsewhere(
+    engine: EmbeddedEngine, photograph: Pixels
+) -> None:
+    # Nearly no contrast is left: the first look does not trust it.
+    face = ImageEnhance.Contrast(Image.fromarray(photograph[50:180, 160:290])).enhance(0.2)
+    small = np.asarray(face.resize((48, 48), Image.Resampling.LANCZOS))
+    (filling,) = await FaceDetector(engine).detect(small)
+    assert filling.confidence >= 0.8
+    middle = np.full((480, 480, 3), 120, np.uint8)
+    middle[200:248, 200:248] = small
+    assert await FaceDetector(engine).detect(middle) == []
 
 
 def test_suppression_keeps_the_best_of_what_overlaps() -> None:

@@ -24,15 +24,28 @@ def face_square(box: ArrayLike) -> Square:
     return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
 
 
-def resample(image: Image.Image, square: Square, size: int) -> Image.Image:
-    """Return the part of ``image`` inside ``square`` at ``size`` × ``size`` pixels; black outside the picture.
+def resample(
+    image: Image.Image,
+    square: Square,
+    size: int,
+    outside: tuple[int, int, int] = (0, 0, 0),
+    reducing_gap: float | None = None,
+) -> Image.Image:
+    """Return the part of ``image`` inside ``square`` at ``size`` × ``size`` pixels; ``outside`` beyond the picture.
 
-    Bilinear, with a wider kernel when shrinking, so that nothing aliases.
+    Bilinear, with a wider kernel when shrinking, so that nothing aliases. With ``reducing_gap`` a large part is first
+    averaged to that many times the size, or more.
     """
     left, top, side = square
-    region = _region(square, size)
-    x, y = left - region[0], top - region[1]
-    return image.crop(region).resize((size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side))
+    x0, y0, x1, y1 = _region(square, size)
+    if x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height:
+        surrounded = Image.new(image.mode, (x1 - x0, y1 - y0), outside)
+        part = max(x0, 0), max(y0, 0), min(x1, image.width), min(y1, image.height)
+        if part[0] < part[2] and part[1] < part[3]:
+            surrounded.paste(image.crop(part), (part[0] - x0, part[1] - y0))
+        image, left, top = surrounded, left - x0, top - y0
+    box = left, top, left + side, top + side
+    return image.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap)
 
 
 def _region(square: Square, size: int) -> tuple[int, int, int, int]:
