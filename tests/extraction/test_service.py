@@ -13,7 +13,7 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.extraction.alignment import CROP_SCALE
@@ -79,7 +79,8 @@ async def test_a_photograph_comes_back_as_faces_with_all_that_draws_and_describe
     assert face.square.side == pytest.approx(CROP_SCALE * (face.box.y1 - face.box.y0), rel=1e-5)
     assert face.square.x0 + face.square.side / 2 == pytest.approx((face.box.x0 + face.box.x1) / 2, abs=1e-3)
     assert len(face.landmarks) == 5
-    assert face.track_id == 0
+    assert (face.id, face.track_id) == (0, 0)
+    assert answer.minimum_quality == pytest.approx(ExtractionSettings().minimum_quality)
     numbers, _ = unpack_descriptors(face.descriptors, "face")
     assert numbers.shape == (DESCRIPTOR_SIZE,)
     assert numbers.any()
@@ -207,6 +208,34 @@ async def test_a_face_keeps_its_number_through_a_stream_and_a_frame_without_a_fa
     answers = [answer async for answer in stub.ExtractStream(iter(requests), timeout=20)]
     assert [answer.frame_number for answer in answers] == [0, 1, 2, 3]
     assert [[face.track_id for face in answer.faces] for answer in answers] == [[1], [], [1], [1]]
+
+
+def crossing(photograph: Pixels, step: int) -> Pixels:
+    """Return a frame in which one face goes to the right before another, mirrored one that goes to the left."""
+    portrait = Image.fromarray(photograph[30:190, 140:300])
+    frame = Image.new("RGB", (520, 170), (120, 120, 120))
+    frame.paste(ImageOps.mirror(portrait), (340 - 20 * step, 5))
+    frame.paste(portrait, (20 + 20 * step, 5))
+    return np.asarray(frame)
+
+
+async def test_faces_that_cross_keep_their_numbers_and_stand_in_reading_order(stub: Stub, photograph: Pixels) -> None:
+    frames = [encoded(Image.fromarray(crossing(photograph, step)), "PNG") for step in range(17)]
+    requests = (extraction_pb2.ExtractStreamRequest(image=frame) for frame in frames)
+    answers = [answer async for answer in stub.ExtractStream(iter(requests), timeout=60)]
+    for step, answer in enumerate(answers):
+        assert [face.id for face in answer.faces] == list(range(len(answer.faces)))
+        lefts = [face.box.x0 for face in answer.faces]
+        assert lefts == sorted(lefts)
+        centres = {face.track_id: (face.box.x0 + face.box.x1) / 2 for face in answer.faces}
+        # The one before is seen in every frame; the one behind is hidden for a while.
+        assert centres[1] == pytest.approx(105 + 20 * step, abs=20)
+        assert centres.keys() <= {1, 2}
+        if 2 in centres:
+            assert centres[2] == pytest.approx(420 - 20 * step, abs=20)
+    seen = [len(answer.faces) for answer in answers]
+    assert seen[0] == seen[-1] == 2
+    assert min(seen) == 1
 
 
 async def test_a_frame_that_cannot_be_decoded_ends_the_stream(stub: Stub, portrait: bytes) -> None:
