@@ -133,7 +133,8 @@ def with_landmarks68(model: MorphableModel, skin: NDArray[np.bool_], ict: IctMod
         rows += sides
         mirror += reversed(added)
         chosen[[number, opposite]] = added[0], added[-1]
-    return _extended(model, np.array(rows), np.array(mirror, np.int32), triangles, chosen)
+    mixtures = np.array(rows).reshape(-1, len(mean))
+    return _extended(model, mixtures, np.array(mirror, np.int32), triangles, chosen)
 
 
 def _row_on_surface(place: Array, mean: Array, triangles: NDArray[np.int32]) -> Array:
