@@ -12,7 +12,7 @@ from semface.client import Client
 def main(photograph: Path, server: str = "127.0.0.1:8100") -> None:
     """Print what a receiver learns from the coded face in ``photograph``."""
     with Client(server) as client:
-        face = client.extract(photograph.read_bytes()).faces[0]
+        face = client.extract(photograph.read_bytes()).largest
         frame = client.encode(face.descriptors).frames[0]
         print(f"{frame.bits} bits instead of {8 * photograph.stat().st_size}")
         recognition = client.recognize(frame.data)

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ImageOps
 
 from semface.client import AsyncClient, Client, Face
 from semface.descriptors import PORTION_SLICES, Portion
 from semface.errors import Reason, SemfaceError
+from tests.running import jpeg, two_faces
 from tests.services.stack import photograph
 
 
@@ -66,6 +68,16 @@ def test_a_photograph_gives_its_face_with_shapes_as_documented(client: Any) -> N
     assert 0.9 < found.confidence <= 1
     assert "descriptor_extraction/1" in map(str, answer.models)
     assert answer.timings.total_ms >= answer.timings.inference_ms > 0
+
+
+def test_several_faces_come_in_reading_order_with_the_largest_and_those_good_enough(client: Any) -> None:
+    answer = client.extract(jpeg(ImageOps.mirror(two_faces())))
+    small, large = answer.faces
+    assert [face.id for face in answer.faces] == [0, 1]
+    assert small.box[0] < large.box[0]
+    assert answer.largest is large
+    assert large.size > small.size
+    assert answer.good_faces == [face for face in answer.faces if face.quality >= answer.minimum_quality > 0]
 
 
 def test_faces_come_back_from_their_frames_in_their_order(client: Any, face: Face) -> None:

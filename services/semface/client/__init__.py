@@ -3,7 +3,7 @@
 ::
 
     async with AsyncClient("127.0.0.1:8100") as client:
-        face = (await client.extract(photograph)).faces[0]
+        face = (await client.extract(photograph)).largest
         frame = (await client.encode(face.descriptors)).frames[0]
         answer = await client.recognize(frame.data)
 

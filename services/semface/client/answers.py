@@ -74,8 +74,13 @@ class Extraction:
 
     @property
     def good_faces(self) -> list[Face]:
-        """Those of ``minimum_quality`` and more."""
+        """Those of ``minimum_quality`` and more; of a photograph at least one, of a frame of a stream perhaps none."""
         return [face for face in self.faces if face.quality >= self.minimum_quality]
+
+    @property
+    def largest(self) -> Face:
+        """The largest of the ``good_faces``; raises ValueError where there is none."""
+        return max(self.good_faces, key=lambda face: face.size)
 
 
 @dataclass(frozen=True, slots=True)
