@@ -19,6 +19,7 @@ from training.datasets import (
     ferplus_votes,
     is_selection,
     is_selection_person,
+    people_in_folds,
     person,
 )
 from training.extractor_losses import Batch
@@ -116,9 +117,14 @@ class FaceSet:
         return index[index < first], index[(index >= first) & (index < second)], index[index >= second]
 
     def read_teacher(self) -> None:
-        """Load the identity teacher's embeddings: centred, 512 principal components of training people, length one."""
+        """Load the identity teacher's embeddings: centred, 512 principal components, length one.
+
+        Mean and components come from people in no fold, so that every training speaks of the same 512 numbers.
+        """
         self.embedding = torch.zeros(len(self.names), 512)
         named, others, _ = self.parts(self.training)
+        in_folds = people_in_folds(frozenset(range(1, 9)))
+        named = named[[person(self.names[index]) not in in_folds for index in named]]
         directions = np.zeros(0)
         for name, start, learned in zip(PHOTOGRAPHS, (0, self.identity_count), (named, others), strict=True):
             with np.load(cache() / "teachers" / f"{name}.npz") as file:

@@ -22,7 +22,7 @@ class Weights:
     """Weight of each loss in the sum."""
 
     landmarks: float = 40.0
-    colours: float = 8.0
+    colours: float = 16.0
     identity: float = 2.0
     relation: float = 25.0
     expression: float = 0.35
