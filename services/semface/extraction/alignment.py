@@ -24,17 +24,10 @@ def face_square(box: ArrayLike) -> Square:
     return (x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side
 
 
-def resample(
-    image: Image.Image,
-    square: Square,
-    size: int,
-    outside: tuple[int, int, int] = (0, 0, 0),
-    reducing_gap: float | None = None,
-) -> Image.Image:
+def resample(image: Image.Image, square: Square, size: int, outside: tuple[int, int, int] = (0, 0, 0)) -> Image.Image:
     """Return the part of ``image`` inside ``square`` at ``size`` × ``size`` pixels; ``outside`` beyond the picture.
 
-    Bilinear, with a wider kernel when shrinking, so that nothing aliases. With ``reducing_gap`` a large part is first
-    averaged to that many times the size, or more.
+    Bilinear, with a wider kernel when shrinking, so that nothing aliases.
     """
     left, top, side = square
     x0, y0, x1, y1 = _region(square, size)
@@ -45,7 +38,7 @@ def resample(
             surrounded.paste(image.crop(part), (part[0] - x0, part[1] - y0))
         image, left, top = surrounded, left - x0, top - y0
     box = left, top, left + side, top + side
-    return image.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
 def _region(square: Square, size: int) -> tuple[int, int, int, int]:

@@ -5,6 +5,7 @@ Zhang et al., "Joint face detection and alignment using multitask cascaded convo
 
 import asyncio
 from dataclasses import dataclass
+from math import floor, log2
 from typing import Final
 
 import numpy as np
@@ -57,8 +58,8 @@ LENIENT: Final = _Look(0.05, 0.02, 0.8, smallest=0.5)
 Chosen on FER+ training pictures, and on pictures without faces: small windows would be taken for faces there.
 """
 
-REDUCING_GAP: Final = 2.0
-"""Large squares are first averaged to no less than twice the size that a network sees, since that is quicker."""
+LEAST_SHRINKING: Final = 2
+"""Squares come from a picture halved as often as leaves them this many times as large as a network sees them."""
 
 SMALL_PICTURE_FACE: Final = 0.4
 """In a small picture, faces down to this fraction of its shorter side are sought."""
@@ -177,8 +178,15 @@ def _prepare(rgb: NDArray[np.uint8], levels: list[Level]) -> tuple[Image.Image, 
 
 
 def _crops(image: Image.Image, squares: Floats, size: int) -> Floats:
-    parts = [resample(image, (x0, y0, x1 - x0), size, SURROUNDINGS, REDUCING_GAP) for x0, y0, x1, _ in squares.tolist()]
-    return _normalise(np.stack([np.asarray(part) for part in parts]))
+    halved = {0: image}  # the whole picture once, rather than every large square by itself
+    parts = []
+    for x0, y0, x1, _ in squares.tolist():
+        halvings = max(floor(log2((x1 - x0) / (LEAST_SHRINKING * size))), 0)
+        if halvings not in halved:
+            halved[halvings] = image.reduce(2**halvings)
+        square = x0 / 2**halvings, y0 / 2**halvings, (x1 - x0) / 2**halvings
+        parts.append(np.asarray(resample(halved[halvings], square, size, SURROUNDINGS)))
+    return _normalise(np.stack(parts))
 
 
 def _proposals(scores: Floats, regression: Floats, level: Level, size: Size, threshold: float) -> tuple[Floats, Floats]:
