@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from semface.descriptors import GROUP_SIZES
+from semface.descriptors import DESCRIPTOR_SIZE, GROUP_SIZES
 from semface.morphable import MorphableModel
+from semface.morphable.camera import project
+from semface.morphable.rendering import draw
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +62,42 @@ def test_normals_point_outwards(model: MorphableModel) -> None:
 def test_colours_stay_between_black_and_white(model: MorphableModel) -> None:
     albedo = model.albedo(np.random.default_rng(0).normal(size=(4, 80)) * 5)
     assert 0.0 <= albedo.min() <= albedo.max() <= 255.0
+
+
+@pytest.mark.parametrize(("name", "least"), [("shape_basis", 0.1), ("expression_basis", 0.1), ("texture_basis", 0.5)])
+def test_each_direction_can_be_seen_at_one_standard_deviation(model: MorphableModel, name: str, least: float) -> None:
+    """Shape and expression move a vertex of the face by 0.1 mm, texture changes a colour of it by half a grey level."""
+    seen = getattr(model, name)[:, model.face_region]
+    strength = np.abs(seen).max(axis=(1, 2)) if name == "texture_basis" else np.linalg.norm(seen, axis=2).max(axis=1)
+    assert strength.min() >= least
+
+
+def test_the_mirror_image_of_an_expression_is_an_expression(model: MorphableModel) -> None:
+    # Units that move one side only have their partner on the other.
+    own = model.expression_basis.reshape(64, -1)
+    mirrored = (model.expression_basis[:, model.mirror] * [-1.0, 1.0, 1.0]).reshape(64, -1)
+    shares = np.linalg.lstsq(own.T, mirrored.T, rcond=None)[0]
+    left_over = np.linalg.norm(mirrored - shares.T @ own, axis=1) / np.linalg.norm(mirrored, axis=1)
+    assert left_over.max() < 0.1
+
+
+@pytest.mark.parametrize(("upper", "lower"), [(159, 145), (386, 374)])
+def test_an_expression_within_three_deviations_closes_an_eye(model: MorphableModel, upper: int, lower: int) -> None:
+    mean, moved = model.landmarks(model.mean_shape[None])[0], model.landmarks(model.expression_basis)
+    gap, closing = mean[upper, 1] - mean[lower, 1], moved[:, upper, 1] - moved[:, lower, 1]
+    assert gap > 0
+    assert gap / np.linalg.norm(closing) < 3.0
+
+
+@pytest.mark.xfail(strict=True, reason="the mean of the photographs that are called neutral parts its lips")
+def test_the_lips_of_the_mean_head_are_closed(model: MorphableModel) -> None:
+    """Seen from the front, nothing between the inner lips lies more than 3 mm behind them."""
+    side = 1024
+    still = np.zeros((1, 3))
+    lips, _ = project(model.landmarks(model.mean_shape[None])[:, [13, 14]], still, still)
+    fragments, _ = draw(model, np.zeros((1, DESCRIPTOR_SIZE), np.float32), (0.0, 0.0), float(side), side, side)
+    column, top, bottom = lips[0, 0, 0] * side, lips[0, 0, 1] * side - 8, lips[0, 1, 1] * side + 8
+    rows = slice(round(top), round(bottom) + 1), round(column)
+    corners = model.mean_shape[model.triangles[fragments.triangle[rows]], 2]
+    depths = (corners * fragments.weights[rows]).sum(axis=1)
+    assert np.ptp(depths) < 3.0
