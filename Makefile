@@ -11,10 +11,11 @@ DEVELOPMENT := $(VENV)/.development
 BUF := build/buf/node_modules/.bin/buf
 UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
+PEERS := build/peers-venv/.installed
 SOURCES := services tests training protos examples docs
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow lint types imports protos settings stubs docs lock teachers clean
+.PHONY: help run models test check slow lint types imports protos settings stubs docs lock teachers peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,8 @@ lock: $(UV) ## Resolve the dependencies anew and write both lock files
 teachers: $(TEACHERS) ## Build the teacher networks of training, in an environment of their own (Python 3.11 or 3.12, npm)
 	build/teachers-venv/bin/python -m training.teachers
 
+peers: $(PEERS) ## Install what `semface bench peers` compares with, in an environment of its own (Python 3.11 or 3.12)
+
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -102,4 +105,9 @@ $(UV):
 $(TEACHERS): training/teachers/requirements.txt
 	$(PYTHON) -m venv build/teachers-venv
 	build/teachers-venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(PEERS): services/semface/evaluation/peer_requirements.txt
+	$(PYTHON) -m venv build/peers-venv
+	build/peers-venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

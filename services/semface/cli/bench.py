@@ -9,12 +9,18 @@ from typing import Annotated, Any, TypeVar
 import typer
 from PIL import Image
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from semface.cli.demonstration import portrait
 from semface.codec.core import Codec
+from semface.errors import Reason, SemfaceError
 from semface.evaluation.codec_bench import measure_codec
 from semface.evaluation.extract_bench import measure_extraction
+from semface.evaluation.peers import Figures, PairedPictures, PeerProcess, compare_accuracies, compare_times, even_pairs
+from semface.evaluation.pictures import PictureArchive
+from semface.evaluation.serving_path import ServingPath
+from semface.evaluation.verification import read_pairs
 from semface.extraction.image import decode_image
 from semface.inference import Engine, open_engine
 from semface.rpc.settings import ServerSettings
@@ -72,6 +78,60 @@ def extract(
         lambda engine, repository: measure_extraction(engine, repository, picture, rounds=rounds, batch=batch), models
     )
     _print(figures.as_dict(), as_json)
+
+
+@app.command()
+def peers(
+    images: Annotated[Path | None, typer.Option(help="Zip of pictures, to compare accuracies.", metavar="ZIP")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")] = None,
+    limit: Annotated[int | None, typer.Option(min=2, help="Only this many pairs, as many of each fold.")] = None,
+    image: Portrait = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each time is taken.")] = 100,
+    environment: Annotated[Path, typer.Option(help="Where `make peers` installed them.", metavar="DIR")] = Path(
+        "build/peers-venv"
+    ),
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """Side by side with dlib's recognition network and MediaPipe's face mesh: times, and accuracies on pairs."""
+    if (images is None) != (pairs is None):
+        raise SemfaceError(Reason.FIELD_INVALID, "accuracies need both --images ZIP and --pairs CSV")
+    judged = None
+    if images is not None and pairs is not None:
+        judged = PairedPictures(PictureArchive(images), even_pairs(read_pairs(pairs), limit))
+    figures = _run(
+        lambda engine, repository: _compare(
+            ServingPath(engine, repository), environment, _photograph(image), rounds, judged
+        ),
+        models,
+    )
+    if as_json:
+        print(json.dumps(figures))
+        return
+    table = Table("", *figures)
+    for name in dict.fromkeys(key for system in figures.values() for key in system):
+        table.add_row(name, *(_text(system.get(name)) for system in figures.values()))
+    Console().print(table)
+
+
+async def _compare(
+    path: ServingPath, environment: Path, photograph: Image.Image, rounds: int, judged: PairedPictures | None
+) -> dict[str, Figures]:
+    with PeerProcess.started(environment) as running:
+        figures = await compare_times(path, running, photograph, rounds)
+        if judged is not None:
+            # Once by us, once by the peers.
+            with Progress(console=Console(stderr=True)) as bar:
+                task = bar.add_task("pictures", total=2 * len(judged.pairs.stems))
+                accuracies = await compare_accuracies(
+                    path, running, judged, lambda done: bar.update(task, advance=done)
+                )
+            figures = {name: {**figures[name], **accuracies[name]} for name in figures}
+    return figures
+
+
+def _text(value: float | int | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _photograph(path: Path | None) -> Image.Image:

@@ -80,9 +80,7 @@ async def measure_extraction(
     image.save(file, "JPEG", quality=JPEG_QUALITY)
     one = decode_image(file.getvalue())
     square = await _only_face(detector, one)
-    two = _with_second_face(image, square)
-    if len(await detector.detect(two)) != 2:
-        raise SemfaceError(Reason.NO_FACE, "the second face was not found; name another portrait", field="image")
+    two = await picture_with_second_face(detector, image)
     crop = crop_face(one, square)
     whole = await _times(lambda: extractor.extract(one), rounds)
     both = await _times(lambda: extractor.extract(two), rounds)
@@ -109,11 +107,19 @@ async def _only_face(detector: FaceDetector, picture: Pixels) -> tuple[float, fl
     return face_square(found[0].box)
 
 
-def _with_second_face(image: Image.Image, square: tuple[float, float, float]) -> Pixels:
+async def picture_with_second_face(detector: FaceDetector, image: Image.Image) -> Pixels:
+    """Return the benchmark's picture ``image`` with its face a second time, mirrored, on the grey at the right.
+
+    Raises NO_FACE or SEVERAL_FACES when ``image`` does not show exactly one face, or the copy is not found.
+    """
+    square = await _only_face(detector, np.asarray(image))
     second = ImageOps.mirror(resample(image, square, SECOND_FACE, GREY))
     picture = image.copy()
     picture.paste(second, (WIDTH - SECOND_FACE, (HEIGHT - SECOND_FACE) // 2))
-    return np.asarray(picture)
+    two = np.asarray(picture)
+    if len(await detector.detect(two)) != 2:
+        raise SemfaceError(Reason.NO_FACE, "the second face was not found; name another portrait", field="image")
+    return two
 
 
 def _awaitable(work: Callable[[], object]) -> Callable[[], Awaitable[object]]:

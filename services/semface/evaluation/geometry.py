@@ -2,8 +2,9 @@
 
 On renders, ``landmark_nme`` compares the 68 landmarks in the picture. ``shape_gain`` compares persons: our head of α
 alone and the known head without expression, at the vertices of our face region, each with the place of the known mesh
-next to it when both mean faces are aligned by their 68 landmarks. ``depth_error_mm`` compares, at the same places, what
-the camera saw: both heads with expression and turned, along the camera's axis, after the best scale and shift only.
+next to it when a warp brings the 68 landmarks of both mean faces together. ``depth_error_mm`` compares, at the same
+places, what the camera saw: both heads with expression and turned, along the camera's axis, after the best scale and
+shift only.
 ``identity_ratio`` tells whether a smile moves δ and not α: 100 people in neutral, smile, surprise, anger and sadness,
 nearly frontal, each picture in another light; the mean distance of α within a person over that between people.
 """
@@ -28,6 +29,7 @@ from semface.evaluation.geometry_measures import (
     nearest_on_surface,
     normalised_mean_error,
     similarity,
+    warp,
 )
 from semface.evaluation.landmark_teacher import LandmarkTeacher
 from semface.evaluation.pictures import CROP_BATCH, FaceView, PictureArchive, Pixels, Progress, view_face
@@ -101,11 +103,11 @@ class HeadComparison:
     """Compares our heads with ICT heads at places chosen once on the mean faces."""
 
     def __init__(self, ict: IctModel, model: MorphableModel) -> None:
-        """Choose the place on the mean ICT face next to each vertex of our face region, aligned by the 68 landmarks."""
+        """Choose the place on the mean ICT face opposite each vertex of our face region; the 68 landmarks guide."""
         self._model = model
         self._region = model.face_region
-        by = similarity(model.mean_shape[model.landmarks68], ict.mean[ict.landmarks68])
-        ours = move(model.mean_shape[self._region], by)
+        landmarks = model.mean_shape[model.landmarks68]
+        ours = warp(model.mean_shape[self._region], landmarks, ict.mean[ict.landmarks68])
         self._corners, self._weights = nearest_on_surface(ours, ict.mean, ict.triangles)
 
     def shape_errors(self, descriptors: Descriptors, face: SyntheticFace) -> tuple[float, float]:
@@ -147,7 +149,7 @@ async def evaluate_renders(engine: Engine, ict: IctModel, count: int, progress: 
     rows: list[tuple[float, float, float, float]] = []
     fallback = 0
     async for face, view, row in _described(engine, generator.faces(count), progress):
-        points = _points(model, row, view.square, dense=False)
+        points = landmark_points(model, row, view.square, dense=False)
         nme = normalised_mean_error(points, face.landmarks, OUTER_EYES_68)
         rows.append((nme, *comparison.shape_errors(row, face), comparison.depth_error(row, face)))
         fallback += view.eyes is None
@@ -185,7 +187,7 @@ async def evaluate_photographs(
         described = await extractor.describe([view.crop for view in views])
         for picture, view, row in zip(pictures, views, described, strict=True):
             truth, _ = teacher.landmarks(picture, view.box, view.eyes)
-            points = _points(model, row, view.square, dense=True)
+            points = landmark_points(model, row, view.square, dense=True)
             landmark_errors.append(normalised_mean_error(points, truth[:, :2], OUTER_EYES_468))
             colour_errors.append(colour_error(model, row, picture, view))
         progress(len(group))
@@ -235,7 +237,7 @@ def _readable(archive: PictureArchive, stems: Sequence[str]) -> list[Pixels]:
     return [picture for picture in pictures if picture is not None]
 
 
-def _points(model: MorphableModel, descriptors: Descriptors, square: Square, *, dense: bool) -> Array:
+def landmark_points(model: MorphableModel, descriptors: Descriptors, square: Square, *, dense: bool) -> Array:
     """Return the 468 landmarks, or the 68, (K, 2) of ``descriptors`` (257,) in pixels of the picture."""
     groups = split(descriptors[None])
     vertices = model.vertices(groups["shape"], groups["expression"])
