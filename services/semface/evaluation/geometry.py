@@ -2,9 +2,8 @@
 
 On renders, ``landmark_nme`` compares the 68 landmarks in the picture. ``shape_gain`` compares persons: our head of α
 alone and the known head without expression, at the vertices of our face region, each with the place of the known mesh
-next to it when a warp brings the 68 landmarks of both mean faces together. ``depth_error_mm`` compares, at the same
-places, what the camera saw: both heads with expression and turned, along the camera's axis, after the best scale and
-shift only.
+next to it when both mean faces are aligned by their 68 landmarks. ``depth_error_mm`` compares, at the same places, what
+the camera saw: both heads with expression and turned, along the camera's axis, after the best scale and shift only.
 ``identity_ratio`` tells whether a smile moves δ and not α: 100 people in neutral, smile, surprise, anger and sadness,
 nearly frontal, each picture in another light; the mean distance of α within a person over that between people.
 """
@@ -29,7 +28,6 @@ from semface.evaluation.geometry_measures import (
     nearest_on_surface,
     normalised_mean_error,
     similarity,
-    warp,
 )
 from semface.evaluation.landmark_teacher import LandmarkTeacher
 from semface.evaluation.pictures import CROP_BATCH, FaceView, PictureArchive, Pixels, Progress, view_face
@@ -103,11 +101,11 @@ class HeadComparison:
     """Compares our heads with ICT heads at places chosen once on the mean faces."""
 
     def __init__(self, ict: IctModel, model: MorphableModel) -> None:
-        """Choose the place on the mean ICT face opposite each vertex of our face region; the 68 landmarks guide."""
+        """Choose the place on the mean ICT face next to each vertex of our face region, aligned by the 68 landmarks."""
         self._model = model
         self._region = model.face_region
-        landmarks = model.mean_shape[model.landmarks68]
-        ours = warp(model.mean_shape[self._region], landmarks, ict.mean[ict.landmarks68])
+        by = similarity(model.mean_shape[model.landmarks68], ict.mean[ict.landmarks68])
+        ours = move(model.mean_shape[self._region], by)
         self._corners, self._weights = nearest_on_surface(ours, ict.mean, ict.triangles)
 
     def shape_errors(self, descriptors: Descriptors, face: SyntheticFace) -> tuple[float, float]:
