@@ -34,10 +34,10 @@ async def test_the_stages_stay_below_the_whole_and_a_second_face_costs_less_than
     engine: Engine, tiny_repository: Path, astronaut: Image.Image
 ) -> None:
     figures = await measure_extraction(engine, tiny_repository, astronaut, rounds=15, batch=8)
-    assert all(value > 0 for name, value in figures.as_dict().items() if name != "more_face_ms")
+    assert all(value > 0 for name, value in figures.as_dict().items() if not name.startswith("more_face"))
     assert figures.detect_ms < 1.5 * figures.extract_p50_ms
     assert figures.extract_p50_ms <= figures.extract_p99_ms
-    assert figures.more_face_ms < figures.extract_p50_ms
+    assert figures.more_face_processor_ms < figures.extract_processor_ms < 2 * figures.extract_p99_ms
 
 
 async def test_the_detector_is_small_enough(tiny_repository: Path, engine: Engine, astronaut: Image.Image) -> None:

@@ -74,10 +74,14 @@ class FaceMesh:
 
 
 def timed(peer: Peer, picture: Pixels) -> Found:
-    """Return what ``peer`` finds in ``picture`` with ``milliseconds``."""
-    start = time.perf_counter()
+    """Return what ``peer`` finds in ``picture`` with the time by the clock and on the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
     found = peer.look(picture)
-    return {**found, "milliseconds": 1e3 * (time.perf_counter() - start)}
+    return {
+        **found,
+        "milliseconds": 1e3 * (time.perf_counter() - clock),
+        "processor_milliseconds": 1e3 * (time.process_time() - processor),
+    }
 
 
 def main() -> None:
