@@ -2,9 +2,10 @@
 
     python -m training.codec --output model_repository
 
-Loss: mean absolute error over the 257 standardised numbers + λ · bits of a face (paper, section III.A). ``--recipe
-paper`` is the paper's schedule at one rate; ``--recipe fast`` (default) starts from principal components, trains six
-qualities at once and steers each quality's λ so that it meets its target in bits.
+``--recipe paper``: mean absolute error over the 257 standardised numbers + λ · bits of a face, the paper's schedule at
+one rate (paper, section III.A). ``--recipe fast`` (default) measures distortion by its effect instead
+(:mod:`training.codec_distortion`), starts from principal components, trains six qualities at once and steers each
+quality's λ so that it meets its target in bits.
 """
 
 import argparse
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from semface.morphable.model import MorphableModel
 from training import codec_card, codec_prior, datasets
+from training.codec_distortion import Distortion
 from training.codec_export import export
 from training.codec_network import CodecNetwork, Widths
 from training.received_descriptors import digest, load_descriptors
@@ -27,6 +30,9 @@ FRAME_BITS = 67
 """What a whole frame of three payloads has beside its ideal payload bits: heads, checks, lengths, half-filled bytes."""
 
 PAPER_LAMBDA = 0.001
+EFFECT_OF_NUMBERS = 20.0
+"""Roughly, distortion by effect over the mean absolute error of the numbers; λ starts from it."""
+
 STEERING = 0.005
 """How fast λ follows a quality whose bits are off their target, in log λ for each step and log ratio."""
 
@@ -114,11 +120,14 @@ def load(excluded_folds: frozenset[int]) -> Faces:
 class Trainer:
     """The training loop with its state, which can be kept and continued."""
 
-    def __init__(self, faces: NDArray[np.float32], recipe: Recipe, seed: int) -> None:
-        """Prepare the network for ``faces`` (N, 257)."""
+    def __init__(
+        self, faces: NDArray[np.float32], recipe: Recipe, seed: int, heads: dict[str, Tensor] | None = None
+    ) -> None:
+        """Prepare the network for ``faces`` (N, 257); a steered recipe needs the task ``heads`` of its distortion."""
         torch.manual_seed(seed)
         self.recipe = recipe
         self.network = CodecNetwork(faces, recipe.widths, len(recipe.names))
+        self.distortion = None if heads is None else Distortion(MorphableModel.load(), heads, self.network.scale)
         with torch.no_grad():
             self.standard = self.network.standardise(torch.from_numpy(faces))
         self.payload_bits = torch.tensor(
@@ -150,7 +159,8 @@ class Trainer:
                 steps = torch.stack([step_for(latents.var(dim=0), bits) for bits in self.payload_bits])
                 network.log_gains.copy_(-torch.log(steps)[:, None].expand_as(network.log_gains))
                 # At high rate the error is a quarter of the step; one bit more shrinks all 257 steps by ln 2 / 257.
-                self.log_lambdas = torch.log(steps * np.log(2) / 4 / self.standard.shape[1])
+                slope = steps * np.log(2) / 4 / self.standard.shape[1]
+                self.log_lambdas = torch.log(slope * EFFECT_OF_NUMBERS)
 
     def run(self, checkpoint: Path) -> None:
         """Train to the end, continuing from ``checkpoint`` where it is there, and keeping it after every epoch."""
@@ -167,7 +177,7 @@ class Trainer:
             self._keep(checkpoint)
 
     def step(self, rows: Tensor, hard: bool) -> float:
-        """Learn from one batch; each face is coded at a quality drawn anew. Return the mean absolute error."""
+        """Learn from one batch; each face is coded at a quality drawn anew. Return the mean distortion."""
         network, standard = self.network, self.standard[rows]
         quality = torch.randint(len(self.recipe.names), (len(rows),))
         gains = torch.exp(network.log_gains)[quality]
@@ -175,7 +185,7 @@ class Trainer:
         # Rounding has no slope: uniform noise of one step stands for it (paper, section II.C).
         noisy = latents + (torch.rand_like(latents) - 0.5) / gains
         received = _rounded(latents, gains) if hard else noisy
-        error = (network.synthesise(received) - standard).abs().mean(dim=1)
+        error = self._error(network.synthesise(received), standard)
         bits = network.bits(noisy, gains).sum(dim=1)
         loss = (error + torch.exp(self.log_lambdas)[quality] * bits).mean()
         self.optimiser.zero_grad()
@@ -186,6 +196,13 @@ class Trainer:
             # Noise overstates what rounding costs where a latent is mostly 0, so steer by what is sent.
             self._steer(quality, network.bits(received, gains).sum(dim=1) if hard else bits)
         return float(error.detach().mean())
+
+    def _error(self, received: Tensor, sent: Tensor) -> Tensor:
+        """Return the distortion (N,) of standardised descriptors (N, 257)."""
+        if self.distortion is None:
+            return (received - sent).abs().mean(dim=1)
+        network = self.network
+        return self.distortion(received * network.scale + network.mean, sent * network.scale + network.mean)
 
     def _steer(self, quality: Tensor, bits: Tensor) -> None:
         for index in quality.unique():
@@ -260,7 +277,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.default_quality:
         recipe = replace(recipe, default=recipe.names.index(options.default_quality))
     faces = load(options.exclude_folds)
-    trainer = Trainer(faces.training, recipe, options.seed)
+    heads = torch.load(datasets.extractor_checkpoint(options.exclude_folds))["losses"] if recipe.steered else None
+    trainer = Trainer(faces.training, recipe, options.seed, heads)
     key = digest(faces.training, recipe, options.seed)
     trainer.run(datasets.cache() / "checkpoints" / f"codec-{key}.pt")
     network = trainer.network.eval()

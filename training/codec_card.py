@@ -105,7 +105,7 @@ shortcuts, 256 latents; block-diagonal by portion, so that each portion's payloa
 
 ## Training
 
-Recipe `{recipe}`: mean absolute error over the 257 standardised numbers + λ · bits of a factorised learned prior,
+Recipe `{recipe}`: {distortion} + λ · bits of a factorised learned prior,
 uniform noise for rounding; Adam at {rate:g} (gains and prior {prior_rate:g}), β 0.5 and 0.999, batch {batch},
 {epochs} epochs, seed {seed}; {schedule}.
 The network starts from no other weights. The descriptors come from `descriptor_extraction`: {sources} faces
@@ -125,6 +125,11 @@ in standard deviations. The default quality is `{default}`.
 _STEERED = """start from principal components; λ steered to {targets} bits, the
 learning rate falling along a cosine; true rounding (straight-through) for distortion in the last {settling:.0%}"""
 
+_BY_EFFECT = """the effect of coding in millimetres at the face's vertices, in grey levels on it, on the embedding
+and on the expression's confidences (`training/codec_distortion.py`)"""
+
+_BY_NUMBERS = "mean absolute error over the 257 standardised numbers"
+
 _UNSTEERED = "λ = 0.001 for each bit of a face"
 
 
@@ -132,6 +137,7 @@ def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: a
     targets = ", ".join(f"{target:g}" for target in recipe.targets)
     return _SHARED.format(
         recipe=options.recipe,
+        distortion=_BY_EFFECT if recipe.steered else _BY_NUMBERS,
         rate=recipe.rate,
         prior_rate=recipe.prior_rate,
         batch=recipe.batch,

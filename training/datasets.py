@@ -111,6 +111,12 @@ def parse_folds(text: str) -> frozenset[int]:
     return frozenset(folds)
 
 
+def extractor_checkpoint(excluded: frozenset[int]) -> Path:
+    """Return where the training of extraction without the people of folds ``excluded`` keeps its state."""
+    folds = f"{min(excluded)}-{max(excluded)}" if excluded else "none"
+    return cache() / "checkpoints" / f"extractor-without-{folds}.pt"
+
+
 def people_in_folds(folds: frozenset[int]) -> frozenset[str]:
     """Return the people who appear in any pair of ``folds``."""
     return frozenset(person(name) for pair in pairs() if pair.fold in folds for name in (pair.image_a, pair.image_b))

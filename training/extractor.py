@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from semface.morphable.model import MorphableModel
-from training.datasets import REPOSITORY, cache, parse_folds, people_in_folds
+from training.datasets import REPOSITORY, cache, extractor_checkpoint, parse_folds, people_in_folds
 from training.extractor_data import FaceSet
 from training.extractor_export import BATCH, describe_datasets, export
 from training.extractor_losses import Batch, MorphableLosses, Weights
@@ -187,12 +187,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    name = f"extractor-without-{arguments.exclude_folds or 'none'}.pt"
+    excluded = parse_folds(arguments.exclude_folds)
     torch.manual_seed(arguments.seed)
     model = MorphableModel.load()
-    faces = FaceSet(model, people_in_folds(parse_folds(arguments.exclude_folds)))
+    faces = FaceSet(model, people_in_folds(excluded))
     faces.read_teacher()
-    checkpoint = arguments.checkpoint or cache() / "checkpoints" / name
+    checkpoint = arguments.checkpoint or extractor_checkpoint(excluded)
     mix = (arguments.named, arguments.renders)
     options = (arguments.exclude_folds, arguments.steps, *mix, arguments.rate, arguments.seed)
     purpose = digest(*options, str(arguments.start_from), model.mean_shape, faces.training)

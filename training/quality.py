@@ -8,12 +8,12 @@ import argparse
 import asyncio
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
-from tqdm import tqdm
 
 from semface.evaluation.pictures import chosen_face
 from semface.extraction.core import Extractor
@@ -79,9 +79,12 @@ CHANGES: Final[dict[str, Change]] = {
 }
 
 
-async def qualities(pictures: Iterable[Picture], change: Change) -> NDArray[np.float64]:
-    """Return the quality (N,) of the central face of each of ``pictures`` after ``change``; 0 where none is found."""
-    engine = EmbeddedEngine(REPOSITORY / "model_repository")
+async def qualities(repository: Path, pictures: Iterable[Picture], change: Change) -> NDArray[np.float64]:
+    """Return quality and recognisability (N, 2) of the face of each of ``pictures`` after ``change``; 0 without one.
+
+    Of several faces the best counts. Pictures in which none is found before the change are left out.
+    """
+    engine = EmbeddedEngine(repository)
     extractor, detector = Extractor(engine), FaceDetector(engine)
     found = []
     for picture in pictures:
@@ -91,31 +94,34 @@ async def qualities(pictures: Iterable[Picture], change: Change) -> NDArray[np.f
         if face is not None:
             x0, y0, x1, y1 = face.box.tolist()
             faces = await extractor.extract(np.asarray(change(image, (x0, y0, x1, y1))))
-            found.append(max((one.quality for one in faces), default=0.0))
+            found.append(max(((one.quality, one.factors.recognisability) for one in faces), default=(0.0, 0.0)))
     await engine.close()
     return np.array(found)
 
 
 def show(name: str, values: NDArray[np.float64]) -> None:
-    """Print the share of faces that are found, the share that pass the gate, and the percentiles of those found."""
-    seen = values[values > 0]
-    spread = " ".join(f"{value:6.3f}" for value in np.percentile(seen, PERCENTILES)) if seen.size else ""
-    print(f"{name:24} found {np.mean(values > 0):6.1%}  passed {np.mean(values >= DEFAULT_GATE):6.1%}  {spread}")
+    """Print a line of ``values`` (N, 2): the shares found and passed, and percentiles of those found."""
+    seen = values[values[:, 0] > 0]
+    shares = f"found {len(seen) / len(values):6.1%}  passed {np.mean(values[:, 0] >= DEFAULT_GATE):6.1%}"
+    spread = [" ".join(f"{value:5.2f}" for value in np.percentile(column, PERCENTILES)) for column in seen.T]
+    print(f"{name:28} {shares}  {'  |  '.join(spread)}", flush=True)
 
 
 def main() -> None:
     """Print one line for each change."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=300, help="Pictures of each data set.")
-    count = parser.parse_args().pictures
+    parser.add_argument("--models", type=Path, default=REPOSITORY / "model_repository", help="Model repository.")
+    options = parser.parse_args()
+    count = options.pictures
     taken = people_in_folds(frozenset(pair.fold for pair in pairs()))
     free = [picture for picture in lfw_images() if person(picture.name) not in taken]
     chosen = np.random.default_rng(0).permutation(len(free))[:count]
-    print(f"gate {DEFAULT_GATE}; percentiles {PERCENTILES} of the quality of the faces found")
-    for name, change in tqdm(CHANGES.items()):
-        show(f"LFW, {name}"[:24], asyncio.run(qualities([free[i] for i in chosen], change)))
+    print(f"gate {DEFAULT_GATE}; percentiles {PERCENTILES} of quality | recognisability of the faces found")
+    for name, change in CHANGES.items():
+        show(f"LFW, {name}", asyncio.run(qualities(options.models, [free[i] for i in chosen], change)))
     small = [picture for picture in ferplus("train") if is_selection(picture.data)][:count]
-    show("FER+, as it is", asyncio.run(qualities(small, CHANGES["as it is"])))
+    show("FER+, as it is", asyncio.run(qualities(options.models, small, CHANGES["as it is"])))
 
 
 if __name__ == "__main__":
