@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from semface.inference.embedded import EmbeddedEngine
+from semface.rpc.settings import ServerSettings
 
 Pixels = NDArray[np.uint8]
 
@@ -33,8 +34,8 @@ def without_face(photograph: Pixels) -> Pixels:
 
 @pytest.fixture(scope="session")
 def trained_engine() -> Iterator[EmbeddedEngine]:
-    """The networks that are served."""
-    started = EmbeddedEngine(Path(__file__).parents[2] / "model_repository", threads=1)
+    """The networks that are served: those of the checkout, or of SEMFACE_MODEL_REPOSITORY."""
+    started = EmbeddedEngine(ServerSettings().model_repository, threads=1)
     yield started
     asyncio.run(started.close())
 

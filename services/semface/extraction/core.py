@@ -93,7 +93,7 @@ class Extractor:
         seen = [largest[index] for index in reading_order([face.box for face in largest])]
         squares = [face_square(face.box) for face in seen]
         crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
-        descriptors, recognisability = await self._run(crops)
+        descriptors, cosines = await self._run(crops)
         return [
             Face(
                 face.box,
@@ -101,13 +101,11 @@ class Extractor:
                 face.landmarks,
                 face.confidence,
                 QualityFactors.measure(
-                    crop, face.box, face.landmarks, rgb.shape[:2], face.confidence, row, float(likeness)
+                    crop, face.box, face.landmarks, rgb.shape[:2], face.confidence, row, float(cosine)
                 ),
                 row,
             )
-            for face, square, crop, row, likeness in zip(
-                seen, squares, crops, descriptors, recognisability, strict=True
-            )
+            for face, square, crop, row, cosine in zip(seen, squares, crops, descriptors, cosines, strict=True)
         ]
 
     async def extract_some(self, rgb: NDArray[np.uint8]) -> list[Face]:
@@ -137,7 +135,7 @@ class Extractor:
         return (await self._run(crops))[0]
 
     async def _run(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[Descriptors, NDArray[np.float32]]:
-        """Return the descriptors (N, 257) and how recognisable (N,) each of N crops is, 0 to 1."""
+        """Return the descriptors (N, 257) of N crops and the identity cosine (N,), 0 to 1, to expect of each."""
         if not crops:
             return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
         outputs = await self._engine.infer(DESCRIPTION_MODEL, {"crops": np.stack(crops)})

@@ -26,7 +26,13 @@ DETAIL_RADIUS: Final = 1.0
 NOSE_DEPTH: Final = 0.4
 """How far the nose's tip stands out before the eyes, in distances of the eyes."""
 
-DEFAULT_GATE: Final = 0.08
+UNRECOGNISABLE: Final = 0.45
+"""Cosine that the network expects where nothing is left of the person: teacher embeddings are never far apart."""
+
+RECOGNISABLE: Final = 0.70
+"""Cosine that the network expects of a sharp face that is not covered."""
+
+DEFAULT_GATE: Final = 0.06
 """The least quality of a face on which something is decided, unless a setting says otherwise."""
 
 COMPLAINTS: Final = MappingProxyType(
@@ -60,7 +66,7 @@ class QualityFactors:
     detection: float
     """How sure the detector is that this is a face."""
     recognisability: float
-    """What the network says: the cosine to expect between this face's identity and that of an undisturbed picture."""
+    """How far the network expects to recognise the person: its answer between 0.45 (not at all) and 0.70 (well)."""
 
     @classmethod
     def measure(
@@ -71,13 +77,13 @@ class QualityFactors:
         picture_size: tuple[int, int],
         confidence: float,
         descriptors: Descriptors,
-        recognisability: float,
+        expected_cosine: float,
     ) -> Self:
         """Measure a face from its ``crop`` uint8 (S, S, 3) and what detector and network say of it.
 
         ``box`` (x0, y0, x1, y1), ``landmarks`` (5, 2) and ``confidence`` (0 to 1) are the detector's, in pixels of a
-        picture of ``picture_size`` (height, width); ``descriptors`` (257,) and ``recognisability`` (0 to 1) the
-        network's.
+        picture of ``picture_size`` (height, width). ``descriptors`` (257,) and ``expected_cosine`` (0 to 1), between
+        this face's identity and that of an undisturbed picture, are the network's.
         """
         return cls(
             size=min(1.0, float(max(box[2] - box[0], box[3] - box[1])) / FULL_SIZE),
@@ -85,7 +91,9 @@ class QualityFactors:
             frontality=min(frontality(descriptors), frontality_of_landmarks(landmarks)),
             visibility=share_inside(box, picture_size),
             detection=float(np.clip(confidence, 0.0, 1.0)),
-            recognisability=float(np.clip(recognisability, 0.0, 1.0)),
+            recognisability=float(
+                np.clip((expected_cosine - UNRECOGNISABLE) / (RECOGNISABLE - UNRECOGNISABLE), 0.0, 1.0)
+            ),
         )
 
     @property
