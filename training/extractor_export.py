@@ -13,7 +13,7 @@ from semface.descriptors import DESCRIPTOR_SIZE
 from semface.extraction.alignment import CROP_SIZE
 from training.datasets import cache
 from training.extractor_network import DescriptorExtractor
-from training.faces import CROP_MARGIN, CROP_SIDE, DATASETS
+from training.faces import CROP_MARGIN, CROP_SIDE, LEARNED
 from training.network_export import Port, export_network
 
 MODEL: Final = "descriptor_extraction"
@@ -98,13 +98,13 @@ def card(figures: dict[str, float], options: argparse.Namespace, seconds: float)
 
 
 def describe_datasets(repository: Path) -> None:
-    """Write ``descriptors/NAME.npz`` of every data set to the cache, as the network in ``repository`` gives them."""
+    """Write ``descriptors/NAME.npz`` of what networks learn from to the cache, as the one in ``repository`` gives them."""
     session = onnxruntime.InferenceSession(repository / MODEL / "1" / "model.onnx", providers=["CPUExecutionProvider"])
     folder = cache() / "descriptors"
     folder.mkdir(exist_ok=True)
     first = round((CROP_SIDE - CROP_SIDE / CROP_MARGIN) / 2)
     inner = slice(first, first + CROP_SIZE)
-    for name in DATASETS:
+    for name in LEARNED:
         with np.load(cache() / "faces" / f"{name}.npz") as file:
             names = file["names"]
         crops = np.load(cache() / "faces" / f"{name}_crops.npy", mmap_mode="r")

@@ -42,7 +42,7 @@ class ReceivedDescriptors:
 
 
 def load_descriptors(name: str) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """Return the names and descriptors (N, 257) of ``lfw``, ``ferplus_train`` or ``ferplus_valid`` from the cache.
+    """Return the names and descriptors (N, 257) of ``lfw`` or ``ferplus_train`` from the cache.
 
     Raises FileNotFoundError, saying what makes them, when they are not there.
     """

@@ -9,7 +9,7 @@ people of LFW held out of training.
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from training.received_descriptors import ReceivedDescriptors, digest, load_desc
 
 MODEL = "face_verification"
 CARD = Path(__file__).with_name("cards") / f"{MODEL}.md"
-SHAPE = Shape(inputs=160, outputs=512, width=512, blocks=2, dropout=0.5)
+SHAPE = Shape(inputs=160, outputs=512, width=512, blocks=2, dropout=0.3)
 NOISE = 0.1
 """Deviation of the noise added in training, in deviations of each input."""
 
@@ -140,7 +140,8 @@ def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: 
     """Fit the network on the people who are not held out."""
     torch.manual_seed(arguments.seed)
     train_rows, chosen = np.flatnonzero(~faces.selection), np.flatnonzero(faces.selection)
-    model = FaceEmbedder(DescriptorNetwork(SHAPE, received.values[:, train_rows].reshape(-1, SHAPE.inputs)))
+    shape = replace(SHAPE, dropout=arguments.dropout)
+    model = FaceEmbedder(DescriptorNetwork(shape, received.values[:, train_rows].reshape(-1, SHAPE.inputs)))
     targets, places = torch.from_numpy(faces.targets), torch.from_numpy(train_rows)
     noise = NOISE * model.network.scale
     judged = received.by_default(chosen)
@@ -158,7 +159,7 @@ def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: 
         return balanced_threshold(pair_scores(model(judged).numpy(), pairs), pairs.same)[1]
 
     key = digest(
-        received.values, faces.targets, arguments.seed, arguments.epochs, arguments.loss, RELATION_WEIGHT, SHAPE, NOISE
+        received.values, faces.targets, arguments.seed, arguments.epochs, arguments.loss, RELATION_WEIGHT, shape, NOISE
     )
     schedule = Schedule(arguments.epochs, 256, 1e-3, 0.05, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt")
     fit(model, loss_of, len(train_rows), judge, schedule)
@@ -219,7 +220,7 @@ def card(
         selection_people=len(set(people[~learned])),
         loss=LOSSES[arguments.loss],
         ways=", ".join(received.names),
-        dropout=SHAPE.dropout,
+        dropout=arguments.dropout,
         noise=NOISE,
         epochs=arguments.epochs,
         seed=arguments.seed,
@@ -242,6 +243,7 @@ def main() -> None:
         help="leave out the people of these folds, such as 5-8",
     )
     parser.add_argument("--loss", choices=tuple(LOSSES), default="relation")
+    parser.add_argument("--dropout", type=float, default=SHAPE.dropout)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
