@@ -132,9 +132,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _incoming(self, handler: Handler, request: Any) -> Any:
         """Return the request, or the iterator over the requests, once seen to be messages."""
-        return (
-            _checked_all(request, self._stream_idle_seconds) if handler.request_streaming else _checked(request)
-        )
+        return _checked_all(request, self._stream_idle_seconds) if handler.request_streaming else _checked(request)
 
     @asynccontextmanager
     async def _guard(
