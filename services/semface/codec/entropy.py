@@ -5,14 +5,20 @@ weights as floats, gives each of the S symbols one unit of 2^24 and shares the r
 the weights. Weights of ``256 · frequency − 1`` sum to exactly 2^24 − S, so the scale is exactly 1, every partial sum is
 a whole number below 2^24 (exact in float32), and each symbol gets exactly ``256 · frequency`` units: no rounding ever
 happens. ``docs/bitstream.md`` gives the integer arithmetic; the tests hold it against a decoder written from that page.
+
+To encode, the interval of one symbol is all that matters: the table of 3 symbols that holds this interval and what lies
+on its two sides makes the same bytes as the table of S, in a time that does not grow with S.
 """
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from semface.codec.batch_coding import DamagedPayload, Units, decode_batch, encode_batch
 from semface.errors import Reason, SemfaceError
 
 FREQUENCY_BITS: Final = 16
@@ -21,9 +27,12 @@ FREQUENCY_BITS: Final = 16
 FREQUENCY_TOTAL: Final = 1 << FREQUENCY_BITS
 
 # The coder works with 24-bit probabilities: one frequency is 2^8 of its units.
-_UNITS_PER_FREQUENCY: Final = 1 << (24 - FREQUENCY_BITS)
+_UNITS: Final = 1 << 24
+_UNITS_PER_FREQUENCY: Final = _UNITS // FREQUENCY_TOTAL
 _STATE_BITS: Final = 64
 _WORD_BITS: Final = 32
+_FEW: Final = 24
+"""So many payloads are coded one by one; from there on the arrays of a batch are quicker."""
 _FAMILY: Final = constriction.stream.model.Categorical(perfect=False)
 
 Symbols = NDArray[np.int32]
@@ -63,16 +72,42 @@ class FrequencyTables:
         chosen = self._frequencies[np.arange(len(self)), np.asarray(symbols)]
         return float(FREQUENCY_BITS * chosen.size - np.log2(chosen).sum())
 
-    def encode(self, symbols: Symbols) -> bytes:
-        """Return the shortest byte string in the coder's final interval for ``symbols`` (n,), each in 0…S−1."""
+    def encode(self, symbols: Symbols, lead: int = 0) -> bytes:
+        """Return the shortest byte string in the coder's final interval for ``symbols`` (n,), each in 0…S−1.
+
+        It begins with ``lead`` bits of 0, where whoever sends it may put something of their own.
+        """
         if not len(self):
             return b""
+        places, weights = self._intervals
+        chosen = self._rows + symbols
         encoder = constriction.stream.queue.RangeEncoder()
-        encoder.encode(np.ascontiguousarray(symbols, dtype=np.int32), _FAMILY, self._weights)
-        return _shortest(encoder)
+        encoder.encode(places[chosen], _FAMILY, weights[chosen])
+        return _shortest(encoder, lead)
 
-    def decode(self, payload: bytes) -> Symbols:
-        """Return the symbols (n,) of a payload that ``encode`` made.
+    def encode_all(self, symbols: Symbols) -> list[bytes]:
+        """Return what ``encode`` makes of each row of ``symbols`` (N, n)."""
+        if len(symbols) < _FEW or not len(self):
+            return [self.encode(row) for row in symbols]
+        return encode_batch(self._bounds, symbols)
+
+    def decode_all(self, payloads: Sequence[bytes]) -> Symbols:
+        """Return the symbols (N, n) of payloads that ``encode`` made.
+
+        Raises :class:`DamagedPayload`, which tells the first payload that ``decode`` would refuse.
+        """
+        if len(payloads) >= _FEW and len(self):
+            return decode_batch(self._bounds, payloads)
+        symbols = np.empty((len(payloads), len(self)), np.int32)
+        for index, payload in enumerate(payloads):
+            try:
+                symbols[index] = self.decode(payload)
+            except SemfaceError as error:
+                raise DamagedPayload(index) from error
+        return symbols
+
+    def decode(self, payload: bytes, lead: int = 0) -> Symbols:
+        """Return the symbols (n,) of a payload that ``encode`` made with the same ``lead``.
 
         Raises BITSTREAM_CORRUPT for any byte string that ``encode`` does not make. Bytes after the end read as zero, so
         the work is bounded by n whatever the payload holds.
@@ -80,19 +115,56 @@ class FrequencyTables:
         if not len(self):
             symbols = np.zeros(0, np.int32)
         else:
-            words = np.frombuffer(payload + bytes(-len(payload) % 4), dtype=">u4").astype(np.uint32)
+            message = _without_lead(payload, lead)
+            words = np.frombuffer(message + bytes(-len(message) % 4), dtype=">u4").astype(np.uint32)
             try:
                 symbols = constriction.stream.queue.RangeDecoder(words).decode(_FAMILY, self._weights)
             except (AssertionError, ValueError) as error:
                 raise SemfaceError(Reason.BITSTREAM_CORRUPT, "a payload is damaged: no symbol at this place") from error
         # One message has one payload: this refuses what is longer or other than needed, and most damage a CRC misses.
-        if self.encode(symbols) != payload:
+        if self.encode(symbols, lead) != payload:
             raise SemfaceError(Reason.BITSTREAM_CORRUPT, "a payload is damaged: it is not what its symbols code to")
         return symbols
 
+    @cached_property
+    def _rows(self) -> NDArray[np.intp]:
+        """(n,) where each table begins among all entries laid end to end."""
+        return np.arange(len(self)) * self.symbols
 
-def _shortest(encoder: constriction.stream.queue.RangeEncoder) -> bytes:
-    """Return the shortest byte string that, followed by zeros, lies in the final interval [low, low + width)."""
+    @cached_property
+    def _bounds(self) -> Units:
+        """(n, S + 1) where each symbol begins among the coder's units."""
+        ends = _UNITS_PER_FREQUENCY * self._frequencies.cumsum(axis=1)
+        return np.concatenate([np.zeros((len(self), 1), np.int64), ends], axis=1).astype(np.uint64)
+
+    @cached_property
+    def _intervals(self) -> tuple[Symbols, NDArray[np.float32]]:
+        """For each entry of all tables: its place (n·S,) in a table of 3 symbols, and that table's weights (n·S, 3)."""
+        below = self._bounds[:, :-1].astype(np.int64).ravel()
+        share = _UNITS_PER_FREQUENCY * self._frequencies.ravel()
+        above = _UNITS - below - share
+        # No symbol may have no units: where nothing lies on one side, the other side is halved.
+        first, last = below == 0, above == 0
+        units = np.stack([below, share, above], axis=1)
+        units[first] = np.stack([share, above // 2, above - above // 2], axis=1)[first]
+        units[last] = np.stack([below // 2, below - below // 2, share], axis=1)[last]
+        places = np.where(first, 0, np.where(last, 2, 1)).astype(np.int32)
+        return places, (units - 1).astype(np.float32)
+
+
+def _without_lead(payload: bytes, lead: int) -> bytes:
+    """Return ``payload`` moved to the left by ``lead`` bits; those that fall out are looked at by ``decode``'s end."""
+    if not lead:
+        return payload
+    moved = int.from_bytes(payload, "big") << lead & (1 << 8 * len(payload)) - 1
+    return moved.to_bytes(len(payload), "big")
+
+
+def _shortest(encoder: constriction.stream.queue.RangeEncoder, lead: int) -> bytes:
+    """Return the shortest byte string that, followed by zeros, lies in the final interval [low, low + width).
+
+    It begins with ``lead`` bits of 0 that are no part of the number.
+    """
     position, (low_end, width) = encoder.pos()
     words = encoder.get_compressed()
     inside = int.from_bytes(words.astype(">u4").tobytes(), "big")
@@ -100,11 +172,12 @@ def _shortest(encoder: constriction.stream.queue.RangeEncoder) -> bytes:
     inside <<= total_bits - len(words) * _WORD_BITS
     # The state keeps only the last 64 bits of the lower end; the compressed words lie inside the interval above it.
     low = inside - ((inside - low_end) & ((1 << _STATE_BITS) - 1))
-    free_bits = (width.bit_length() - 1) // 8 * 8
-    while free_bits < total_bits and _round_up(low, free_bits + 8) < low + width:
+    # Lengths that end on a byte after the lead: what is left out is a multiple of 8 beyond it.
+    free_bits = (width.bit_length() - 1 - lead) // 8 * 8 + lead
+    while free_bits + 8 <= total_bits and _round_up(low, free_bits + 8) < low + width:
         free_bits += 8
     value = _round_up(low, free_bits) >> free_bits
-    return value.to_bytes((total_bits - free_bits) // 8, "big")
+    return value.to_bytes((total_bits - free_bits + lead) // 8, "big")
 
 
 def _round_up(value: int, bits: int) -> int:
