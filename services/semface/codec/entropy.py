@@ -83,7 +83,7 @@ class FrequencyTables:
         chosen = self._rows + symbols
         encoder = constriction.stream.queue.RangeEncoder()
         encoder.encode(places[chosen], _FAMILY, weights[chosen])
-        return _shortest(encoder, lead)
+        return shortest(encoder, lead)
 
     def encode_all(self, symbols: Symbols) -> list[bytes]:
         """Return what ``encode`` makes of each row of ``symbols`` (N, n)."""
@@ -160,7 +160,7 @@ def _without_lead(payload: bytes, lead: int) -> bytes:
     return moved.to_bytes(len(payload), "big")
 
 
-def _shortest(encoder: constriction.stream.queue.RangeEncoder, lead: int) -> bytes:
+def shortest(encoder: constriction.stream.queue.RangeEncoder, lead: int) -> bytes:
     """Return the shortest byte string that, followed by zeros, lies in the final interval [low, low + width).
 
     It begins with ``lead`` bits of 0 that are no part of the number.
