@@ -7,12 +7,15 @@ from typing import Final
 import numpy as np
 import onnxruntime
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.extraction.alignment import CROP_SIZE
+from semface.morphable.model import MorphableModel
 from training.datasets import cache
 from training.extractor_network import DescriptorExtractor
+from training.extractor_refinement import PixelRefinement
 from training.faces import CROP_MARGIN, CROP_SIDE, LEARNED
 from training.network_export import Port, export_network
 
@@ -36,7 +39,8 @@ Turns the aligned crop of a face into the 257 descriptors of the morphable face 
 ## How it was made
 
 `python -m training.extractor{options}`: {steps} steps of {batch} faces, seed {seed}, {minutes:.0f} minutes on one core{start}.
-A MobileNet over the crop at 160 × 160 with one linear read-out. It learned at once from the dense landmarks (through the model's projection), from the photograph's
+A MobileNet over the crop at 160 × 160 with one linear read-out, then a few steps of conjugate gradients that fit texture and light to
+the pixels near what it told (`training/extractor_refinement.py`; nothing in it is learned). It learned at once from the dense landmarks (through the model's projection), from the photograph's
 colours at the model's vertices, from fits of the model to the landmarks, from the identity teacher's embedding (computed
 from shape and texture, with noise on them) and from the FER+ votes (computed from expression, rotation and translation){renders}.
 
@@ -56,13 +60,27 @@ trains again.
 """
 
 
+class ServedExtractor(nn.Module):
+    """The network as it is served: its texture and light are refined on the pixels."""
+
+    def __init__(self, network: DescriptorExtractor, refinement: PixelRefinement) -> None:
+        super().__init__()
+        self.network, self.refinement = network, refinement
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors (N, 257) and quality (N, 1) of crops (N, 112, 112, 3) uint8."""
+        pixels = crops.permute(0, 3, 1, 2).float()
+        descriptors, quality = self.network.read(pixels)
+        return self.refinement(pixels, descriptors), quality
+
+
 def export(
     network: DescriptorExtractor, figures: dict[str, float], options: argparse.Namespace, seconds: float
 ) -> None:
     """Write ``descriptor_extraction`` with its configuration and card into the repository ``options.output``."""
     folder = options.output / MODEL
     export_network(
-        network.to(memory_format=torch.contiguous_format),
+        ServedExtractor(network.to(memory_format=torch.contiguous_format), PixelRefinement(MorphableModel.load())),
         folder,
         Port("crops", (CROP_SIZE, CROP_SIZE, 3), torch.uint8),
         Port("descriptors", (DESCRIPTOR_SIZE,)),

@@ -55,7 +55,7 @@ def _padded(features: Tensor, convolution: nn.Conv2d) -> Tensor:
 
 
 class DescriptorExtractor(nn.Module):
-    """Crops (N, 112, 112, 3), RGB from 0 to 255, to descriptors (N, 257) in their own units, and quality (N, 1)."""
+    """Crops, RGB from 0 to 255, to descriptors (N, 257) in their own units, and quality (N, 1)."""
 
     centre: Tensor
     scale: Tensor
@@ -80,10 +80,6 @@ class DescriptorExtractor(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(IDENTITY_MEAN_BGR[::-1].copy()).view(1, 3, 1, 1))
         self.register_buffer("centre", torch.zeros(DESCRIPTOR_SIZE))
         self.register_buffer("scale", torch.ones(DESCRIPTOR_SIZE))
-
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Return descriptors (N, 257) and quality (N, 1), 0 to 1, of crops (N, 112, 112, 3), uint8 or float."""
-        return self.read(crops.permute(0, 3, 1, 2).float())
 
     def read(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return descriptors (N, 257) and quality (N, 1) of planar pixels (N, 3, 112, 112), RGB from 0 to 255."""
