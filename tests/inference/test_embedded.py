@@ -147,3 +147,11 @@ def test_an_engine_that_is_not_there_is_refused_clearly(tmp_path: Path, inferenc
     with pytest.raises(SemfaceError, match=told) as caught:
         open_engine(SimpleNamespace(inference=inference, model_repository=tmp_path))
     assert caught.value.reason is Reason.FIELD_INVALID
+
+
+async def test_a_small_network_answers_one_face_without_waiting_for_a_thread(tiny_engine: EmbeddedEngine) -> None:
+    faces = np.random.default_rng(1).normal(size=(300, 257)).astype(np.float32)
+    together = await tiny_engine.infer("codec_analysis", {"descriptors": faces})
+    with pytest.raises(StopIteration) as answered:
+        tiny_engine.infer("codec_analysis", {"descriptors": faces[:1]}).send(None)
+    np.testing.assert_allclose(answered.value.value["latents"], together["latents"][:1], rtol=1e-4, atol=1e-4)

@@ -1,14 +1,17 @@
 """The frame: two bytes of head, a length for each payload but the last, then payloads, each with a check of its own.
 
+A predicted frame, which only a session can read, has 4 bits of head, one check of 8 bits and one payload.
 ``docs/bitstream.md`` is the specification. Whoever has no codec model (a relay) can read a frame's outline and drop
 payloads; whoever has one can also tell that the payloads are whole and made by the same model.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Final
 
+from semface.codec.payload_check import PAYLOAD_POLYNOMIAL, crc8, crc8_all
 from semface.descriptors import Portion
 from semface.errors import Reason, SemfaceError
 
@@ -16,7 +19,15 @@ FORMAT_VERSION: Final = 0
 """The version that this package writes and reads; the field has two bits."""
 
 KEY_FRAME: Final = 0
-"""The frame type that stands alone; 1 is kept for frames predicted inside a session."""
+"""The frame type that stands alone."""
+
+PREDICTED_FRAME: Final = 1
+"""The frame type that only a session can read, after the frames before it."""
+
+MAX_PREDICTED: Final = 255
+"""So many predicted frames may follow a key frame: their number is in their check, in one byte."""
+
+MIN_PREDICTED_BYTES: Final = 2
 
 MAX_QUALITIES: Final = 8
 """The quality field has three bits."""
@@ -37,7 +48,6 @@ _HEAD_BYTES: Final = 2
 _MAX_LENGTH: Final = 255
 _HEAD_POLYNOMIAL: Final = 0b1_0011  # x^4 + x + 1
 _LENGTH_POLYNOMIAL: Final = 0b1011  # x^3 + x + 1, of period 7
-_PAYLOAD_POLYNOMIAL: Final = 0x107  # x^8 + x^2 + x + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Outline:
     @property
     def portions(self) -> Portion:
         """The portions present."""
-        return _union(self.sizes)
+        return union(self.sizes)
 
 
 def pack(quality: int, payloads: Mapping[Portion, bytes], model_hash: bytes) -> bytes:
@@ -58,14 +68,20 @@ def pack(quality: int, payloads: Mapping[Portion, bytes], model_hash: bytes) -> 
 
     Raises ``ValueError`` when a value does not fit its field.
     """
+    return pack_all(quality, {portion: [payload] for portion, payload in payloads.items()}, model_hash)[0]
+
+
+def pack_all(quality: int, payloads: Mapping[Portion, Sequence[bytes]], model_hash: bytes) -> list[bytes]:
+    """Return the frame of each of N faces; ``payloads`` holds N for each portion that is sent. Raises as ``pack``."""
     if not payloads or not 0 <= quality < MAX_QUALITIES:
         raise ValueError("a frame needs at least one payload and a quality below 8")
-    bodies = [
-        (portion, payloads[portion] + _payload_check(quality, portion, payloads[portion], model_hash))
-        for portion in PORTION_ORDER
-        if portion in payloads
-    ]
-    return _assemble(quality, bodies)
+    portions = [portion for portion in PORTION_ORDER if portion in payloads]
+    checked = []
+    for portion in portions:
+        checks = crc8_all(payloads[portion], _seed(quality, portion, model_hash))
+        checked.append([payload + bytes((check,)) for payload, check in zip(payloads[portion], checks, strict=True)])
+    fields = _fields(quality, union(portions))
+    return [_assemble(fields, bodies) for bodies in zip(*checked, strict=True)]
 
 
 def outline(frame: bytes) -> Outline:
@@ -73,7 +89,7 @@ def outline(frame: bytes) -> Outline:
 
     Raises BITSTREAM_TOO_LARGE, BITSTREAM_VERSION or BITSTREAM_CORRUPT.
     """
-    quality, bodies = _split(frame)
+    quality, bodies = split(frame)
     return Outline(quality, {portion: len(body) - CHECK_BYTES for portion, body in bodies})
 
 
@@ -83,13 +99,24 @@ def unpack(frame: bytes, model_hash: bytes) -> tuple[int, dict[Portion, bytes]]:
     Raises BITSTREAM_TOO_LARGE, BITSTREAM_VERSION, or BITSTREAM_CORRUPT when the frame is damaged or another codec model
     made it.
     """
-    quality, bodies = _split(frame)
+    quality, bodies = split(frame)
     for portion, body in bodies:
-        if body[-CHECK_BYTES:] != _payload_check(quality, portion, body[:-CHECK_BYTES], model_hash):
-            raise SemfaceError(
-                Reason.BITSTREAM_CORRUPT, f"the {_name(portion)} payload is damaged or of another codec model"
-            )
+        if first_damaged(quality, portion, [body], model_hash) is not None:
+            raise damaged_payload(portion)
     return quality, {portion: body[:-CHECK_BYTES] for portion, body in bodies}
+
+
+def first_damaged(quality: int, portion: Portion, bodies: Sequence[bytes], model_hash: bytes) -> int | None:
+    """Return which of ``bodies``, payloads of one portion each with its check, is the first whose check fails."""
+    # Dividing the check too leaves nothing of what is whole.
+    remainders = crc8_all(bodies, _seed(quality, portion, model_hash))
+    return next((index for index, remainder in enumerate(remainders) if remainder), None)
+
+
+def damaged_payload(portion: Portion) -> SemfaceError:
+    """Return the error of a payload whose check fails."""
+    message = f"the {str(portion.name).lower()} payload is damaged or of another codec model"
+    return SemfaceError(Reason.BITSTREAM_CORRUPT, message)
 
 
 def drop(frame: bytes, portion: Portion) -> bytes:
@@ -98,18 +125,59 @@ def drop(frame: bytes, portion: Portion) -> bytes:
     A portion that is absent changes nothing. Raises GROUP_ABSENT when no payload would be left, and what ``outline``
     raises.
     """
-    quality, bodies = _split(frame)
-    left = [(present, body) for present, body in bodies if present not in portion]
+    quality, bodies = split(frame)
+    left = {present: body for present, body in bodies if present not in portion}
     if not left:
         raise SemfaceError(Reason.GROUP_ABSENT, "a frame must keep at least one payload")
-    return _assemble(quality, left)
+    return _assemble(_fields(quality, union(left)), list(left.values()))
 
 
-def _assemble(quality: int, bodies: list[tuple[Portion, bytes]]) -> bytes:
-    lengths = bytes(_length(body) for _, body in bodies[:-1])
-    fields = _fields(quality, _union(portion for portion, _ in bodies))
-    head = fields << 7 | _modulo(fields << 4, _HEAD_POLYNOMIAL) << 3 | _length_check(lengths)
-    return head.to_bytes(_HEAD_BYTES, "big") + lengths + b"".join(body for _, body in bodies)
+def is_predicted(frame: bytes) -> bool:
+    """Return whether ``frame`` calls itself a predicted one of this version."""
+    return bool(frame) and frame[0] >> 5 == FORMAT_VERSION << 1 | PREDICTED_FRAME
+
+
+def pack_predicted(series: int, payload: bytes, reference: bytes) -> bytes:
+    """Return the predicted frame of ``payload``, whose first 4 bits are free, in a ``series`` (0 or 1).
+
+    ``reference`` is what the check vouches for beside the frame: model, key frame and number.
+    """
+    first = (FORMAT_VERSION << 3 | PREDICTED_FRAME << 1 | series) << 4
+    frame = bytes((first,)) + payload
+    # The check stands before the payload: moved there, it makes reference and frame divisible.
+    behind = 8 * len(payload) - 4
+    check = _modulo(_predicted_remainder(frame, reference) << -behind % 127, PAYLOAD_POLYNOMIAL)
+    return (int.from_bytes(frame, "big") | check << behind).to_bytes(len(frame), "big")
+
+
+def unpack_predicted(frame: bytes, reference: bytes) -> tuple[int, bytes]:
+    """Return series and payload, its first 4 bits 0, of a predicted frame.
+
+    Raises BITSTREAM_TOO_LARGE, or BITSTREAM_CORRUPT when it is damaged or not the one after ``reference``.
+    """
+    if len(frame) > MAX_FRAME_BYTES:
+        raise SemfaceError(Reason.BITSTREAM_TOO_LARGE, f"a frame has {MAX_FRAME_BYTES} bytes at most")
+    if len(frame) < MIN_PREDICTED_BYTES or not is_predicted(frame) or _predicted_remainder(frame, reference):
+        raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the predicted frame is damaged, or one before it is missing")
+    return frame[0] >> 4 & 1, bytes((frame[1] & 15,)) + frame[2:]
+
+
+def _predicted_remainder(frame: bytes, reference: bytes) -> int:
+    check = crc8(reference + frame)
+    # The table works on the number times x^8; undo that.
+    return _modulo(check << -8 % 127, PAYLOAD_POLYNOMIAL)
+
+
+def _assemble(fields: int, bodies: Sequence[bytes]) -> bytes:
+    """Return the frame of ``bodies``, payloads with their checks, after a head of ``fields``."""
+    lengths = bytes(map(_length, bodies[:-1]))
+    return (_head(fields) | _length_check(lengths)).to_bytes(_HEAD_BYTES, "big") + lengths + b"".join(bodies)
+
+
+@lru_cache
+def _head(fields: int) -> int:
+    """Return the head with its own check, that of the lengths left open."""
+    return fields << 7 | _modulo(fields << 4, _HEAD_POLYNOMIAL) << 3
 
 
 def _length(body: bytes) -> int:
@@ -118,29 +186,39 @@ def _length(body: bytes) -> int:
     return len(body) - CHECK_BYTES
 
 
-def _split(frame: bytes) -> tuple[int, list[tuple[Portion, bytes]]]:
-    """Return quality and (portion, payload with its check) in order, head and lengths checked."""
+def split(frame: bytes) -> tuple[int, list[tuple[Portion, bytes]]]:
+    """Return quality and (portion, payload with its check) in order; only head and lengths are checked.
+
+    Raises what ``outline`` raises.
+    """
     if len(frame) > MAX_FRAME_BYTES:
         raise SemfaceError(Reason.BITSTREAM_TOO_LARGE, f"a frame has {MAX_FRAME_BYTES} bytes at most")
-    head = int.from_bytes(frame[:_HEAD_BYTES], "big")
-    if len(frame) < _HEAD_BYTES or _modulo(head >> 3, _HEAD_POLYNOMIAL):
+    if len(frame) < _HEAD_BYTES:
         raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the head of the frame is damaged")
-    if head >> 14 != FORMAT_VERSION or head >> 13 & 1 != KEY_FRAME:
-        raise SemfaceError(
-            Reason.BITSTREAM_VERSION, "the frame's version or type is newer than this decoder; update semface"
-        )
-    portions = [portion for portion in PORTION_ORDER if head >> 7 & portion.value]
+    quality, portions = _read_head(int.from_bytes(frame[:_HEAD_BYTES], "big") >> 3)
     starts = _HEAD_BYTES + max(len(portions) - 1, 0)
     lengths = frame[_HEAD_BYTES:starts]
     last = len(frame) - starts - sum(lengths) - CHECK_BYTES * len(portions)
-    if not portions or head & 7 != _length_check(lengths) or last < 0:
+    if not portions or frame[_HEAD_BYTES - 1] & 7 != _length_check(lengths) or last < 0:
         raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the lengths of the frame's payloads are damaged")
     bodies = []
     for portion, length in zip(portions, [*lengths, last], strict=True):
         end = starts + length + CHECK_BYTES
         bodies.append((portion, frame[starts:end]))
         starts = end
-    return head >> 10 & 7, bodies
+    return quality, bodies
+
+
+@lru_cache
+def _read_head(head: int) -> tuple[int, tuple[Portion, ...]]:
+    """Return quality and portions of the first 13 bits of a frame."""
+    if _modulo(head, _HEAD_POLYNOMIAL):
+        raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the head of the frame is damaged")
+    if head >> 11 != FORMAT_VERSION or head >> 10 & 1 != KEY_FRAME:
+        raise SemfaceError(
+            Reason.BITSTREAM_VERSION, "the frame's version or type is newer than this decoder; update semface"
+        )
+    return head >> 7 & 7, tuple(portion for portion in PORTION_ORDER if head >> 4 & portion.value)
 
 
 def _fields(quality: int, portions: Portion) -> int:
@@ -148,24 +226,17 @@ def _fields(quality: int, portions: Portion) -> int:
     return FORMAT_VERSION << 7 | KEY_FRAME << 6 | quality << 3 | portions.value
 
 
-def _payload_check(quality: int, portion: Portion, payload: bytes, model_hash: bytes) -> bytes:
-    """One byte over the model's hash, the head's fields with this portion alone, and the payload."""
-    seed = model_hash[:HASH_BYTES] + (_fields(quality, portion) << 7).to_bytes(_HEAD_BYTES, "big")
-    table, check = _payload_table(), 0
-    for byte in seed + payload:
-        check = table[check ^ byte]
-    return bytes((check,))
+@lru_cache
+def _seed(quality: int, portion: Portion, model_hash: bytes) -> int:
+    """Return the check's state after the model's hash and the head's fields with this portion alone."""
+    return crc8(model_hash[:HASH_BYTES] + (_fields(quality, portion) << 7).to_bytes(_HEAD_BYTES, "big"))
 
 
+@lru_cache(maxsize=4096)
 def _length_check(lengths: bytes) -> int:
     """Return the three bits that, with ``lengths`` after them, are divisible by the check's polynomial."""
     # x^7 is 1 modulo the polynomial, so dividing by x^n is multiplying by x^(-n mod 7).
     return _modulo(int.from_bytes(lengths, "big") << -8 * len(lengths) % 7, _LENGTH_POLYNOMIAL)
-
-
-@cache
-def _payload_table() -> tuple[int, ...]:
-    return tuple(_modulo(byte << 8, _PAYLOAD_POLYNOMIAL) for byte in range(256))
 
 
 def _modulo(value: int, polynomial: int) -> int:
@@ -176,12 +247,6 @@ def _modulo(value: int, polynomial: int) -> int:
     return value
 
 
-def _union(portions: Iterable[Portion]) -> Portion:
-    union = Portion(0)
-    for portion in portions:
-        union |= portion
-    return union
-
-
-def _name(portion: Portion) -> str:
-    return str(portion.name).lower()
+def union(portions: Iterable[Portion]) -> Portion:
+    """Return all of ``portions`` as one."""
+    return reduce(or_, portions, Portion(0))
