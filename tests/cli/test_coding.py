@@ -104,3 +104,13 @@ def test_a_damaged_bitstream_is_refused(run: Run, bitstream: Path, tmp_path: Pat
     path = tmp_path / "damaged.semface"
     path.write_bytes(damaged)
     assert "BITSTREAM_CORRUPT" in run("decode", path).stderr
+
+
+def test_a_target_in_bits_chooses_the_quality(run: Run, photo: Path, tmp_path: Path) -> None:
+    sizes = [
+        answer(run, "encode", photo, "-o", tmp_path / "face.semface", "--bits", bits)["bits"]["total"]
+        for bits in (1, 8192)
+    ]
+    assert sizes[0] < sizes[1]
+    refused = run("encode", photo, "--bits", 300, "--quality", "low")
+    assert "either a quality or a target" in refused.stderr

@@ -157,3 +157,12 @@ def test_every_service_is_healthy(client: Any) -> None:
     assert client.serving()
     for name in ("Extraction", "Codec", "Expression", "Verification", "Understanding"):
         assert client.serving(f"semface.v1.{name}Service")
+
+
+def test_a_target_in_bits_is_met_or_the_coarsest_quality_taken(client: Any, face: Face) -> None:
+    (frame,) = client.encode(face.descriptors, bits=1).frames
+    assert frame.quality_number == 0
+    (fitting,) = client.encode(face.descriptors, bits=frame.bits).frames
+    assert fitting.bits == frame.bits
+    (finest,) = client.encode(face.descriptors, bits=8192).frames
+    assert finest.quality_number > 0

@@ -33,6 +33,30 @@ async def test_faces_come_back_closer_at_higher_quality_and_more_bits(codec: Cod
     assert sizes == sorted(sizes)
 
 
+async def test_a_target_in_bits_takes_the_finest_quality_that_fits_each_face(codec: Codec) -> None:
+    sent = faces(30)
+    sizes = np.array([[8 * len(frame) for frame in await codec.encode(sent, q.index)] for q in codec.prior.qualities])
+    target = int(np.median(sizes))
+    frames = await codec.encode(sent, bits=target)
+    fits = sizes <= target
+    expected = np.where(fits.any(axis=0), len(sizes) - 1 - fits[::-1].argmax(axis=0), 0)
+    assert len(set(expected)) > 1
+    assert [face.quality.index for face in await codec.decode(frames)] == expected.tolist()
+
+
+async def test_a_target_that_no_quality_meets_takes_the_coarsest_and_a_large_one_the_finest(codec: Codec) -> None:
+    sent = faces(3)
+    assert await codec.encode(sent, bits=1) == await codec.encode(sent, 0)
+    assert await codec.encode(sent, bits=8192) == await codec.encode(sent, codec.prior.qualities[-1].index)
+
+
+async def test_a_target_and_a_quality_at_once_and_a_target_of_nothing_are_refused(codec: Codec) -> None:
+    for options in ({"quality": "low", "bits": 300}, {"bits": 0}):
+        with pytest.raises(SemfaceError) as refused:
+            await codec.encode(faces(1), **options)
+        assert (refused.value.reason, refused.value.field) == (Reason.FIELD_INVALID, "bits")
+
+
 async def test_each_portion_decodes_alone_as_it_does_among_others(codec: Codec) -> None:
     sent = faces(1)
     whole = (await codec.decode(await codec.encode(sent)))[0]

@@ -140,3 +140,13 @@ def test_several_faces_are_refused_where_one_is_needed(client: httpx.Client, rou
     refused = client.post(route, content=both, headers=JPEG)
     assert (refused.status_code, refused.json()["reason"]) == (422, "SEVERAL_FACES")
     assert client.post(route, params={"face": "largest"}, content=both, headers=JPEG).is_success
+
+
+def test_a_target_in_bits_chooses_the_quality(client: httpx.Client, portrait: bytes) -> None:
+    coarse, fine = (
+        client.post("/v1/encode", content=portrait, headers=JPEG, params={"bits": bits}).raise_for_status().content
+        for bits in (1, 8192)
+    )
+    assert len(coarse) < len(fine)
+    both = client.post("/v1/encode", content=portrait, headers=JPEG, params={"bits": 300, "quality": 0})
+    assert both.json()["reason"] == "FIELD_INVALID"

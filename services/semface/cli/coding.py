@@ -18,6 +18,10 @@ SUFFIX = ".semface"
 Photo = Annotated[Path, typer.Argument(help="A photograph: JPEG, PNG or WebP.", exists=True, dir_okay=False)]
 Input = Annotated[Path, typer.Argument(help="A photograph or a bitstream file.", exists=True, dir_okay=False)]
 Quality = Annotated[str | None, typer.Option(help="Name or number of a quality of the codec.")]
+Bits = Annotated[
+    int | None,
+    typer.Option(min=1, help="In place of a quality: the finest whose frame takes no more bits, else the coarsest."),
+]
 Portions = Annotated[
     list[str] | None, typer.Option("--portion", help="identity, expression or illumination; all by default.")
 ]
@@ -25,7 +29,7 @@ Largest = Annotated[str, typer.Option("--face", help="Of several: 'only' refuses
 
 
 @app.command()
-def analyze(photo: Photo, quality: Quality = None, as_json: Json = False) -> None:
+def analyze(photo: Photo, quality: Quality = None, bits: Bits = None, as_json: Json = False) -> None:
     """Tell the faces of a photograph: bits, expression, quality."""
     from semface.cli.chain import read_input, with_chain
 
@@ -33,7 +37,7 @@ def analyze(photo: Photo, quality: Quality = None, as_json: Json = False) -> Non
 
     async def work(chain: "Chain") -> dict[str, Any]:
         faces = await chain.faces(given)
-        frames = [(await chain.codec.encode(face.descriptors, quality))[0] for face in faces]
+        frames = [(await chain.codec.encode(face.descriptors, quality, bits=bits))[0] for face in faces]
         told = [await _tell(chain, frame) for frame in frames]
         described = [
             {
@@ -59,6 +63,7 @@ def encode(
     photo: Photo,
     output: Annotated[Path | None, typer.Option("-o", "--output", help=f"Bitstream file (PHOTO{SUFFIX}).")] = None,
     quality: Quality = None,
+    bits: Bits = None,
     portion: Portions = None,
     face: Largest = "only",
     as_json: Json = False,
@@ -72,7 +77,7 @@ def encode(
 
     async def work(chain: "Chain") -> bytes:
         chosen = await chain.face(given, largest=is_largest(face))
-        return (await chain.codec.encode(chosen.descriptors, quality, portions))[0]
+        return (await chain.codec.encode(chosen.descriptors, quality, portions, bits=bits))[0]
 
     frame = with_chain(work)
     target = output or photo.with_suffix(SUFFIX)

@@ -45,6 +45,9 @@ PairLimit = Annotated[int | None, typer.Option(min=1, help="Only the first pairs
 Quality = Annotated[
     str | None, typer.Option(help="Name or number of the codec's quality, or none to code nothing. [codec's default]")
 ]
+Bits = Annotated[
+    int | None, typer.Option(min=1, help="In place of a quality: each face at the finest that takes no more bits.")
+]
 Groups = Annotated[
     str | None, typer.Option(help="Code and count these payloads only: identity or expression. [everything]")
 ]
@@ -60,6 +63,7 @@ def verification(
     images: Images,
     pairs: PairTable,
     quality: Quality = None,
+    bits: Bits = None,
     groups: Groups = None,
     models: Models = None,
     folds: Folds = None,
@@ -70,7 +74,7 @@ def verification(
     """Face verification on pairs, after coding: accuracy over folds, and TAR at FAR 1e-2."""
     archive = PictureArchive(images)
     judged = read_pairs(pairs, None if folds is None else parse_folds(folds), limit)
-    options = RunOptions(quality, portions_of(groups), cache)
+    options = RunOptions(quality, portions_of(groups), cache, bits)
     result = _run(
         lambda path, progress: path.verification(archive, judged, options, progress), models, len(judged.stems)
     )
@@ -82,6 +86,7 @@ def verification(
 def expression(
     images: Images,
     quality: Quality = None,
+    bits: Bits = None,
     groups: Groups = None,
     models: Models = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
@@ -90,7 +95,7 @@ def expression(
 ) -> None:
     """Expression recognition on pictures with votes.csv in their zip, after coding: accuracy and calibration."""
     archive = PictureArchive(images)
-    options = RunOptions(quality, portions_of(groups), cache)
+    options = RunOptions(quality, portions_of(groups), cache, bits)
     result = _run(
         lambda path, progress: path.expression(archive, limit, options, progress),
         models,

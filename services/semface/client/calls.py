@@ -68,9 +68,16 @@ def extract(image: bytes) -> Call[answers.Extraction]:
 
 
 def encode(
-    descriptors: ArrayLike, *, quality: str | int | None = None, portions: Portion = Portion.ALL
+    descriptors: ArrayLike,
+    *,
+    quality: str | int | None = None,
+    bits: int | None = None,
+    portions: Portion = Portion.ALL,
 ) -> Call[answers.Encoding]:
-    """Code ``portions`` of ``descriptors`` (N, 257) or (257,) at ``quality``, a name or number; None: default."""
+    """Code ``portions`` of ``descriptors`` (N, 257) or (257,) at ``quality``, a name or number; None: default.
+
+    ``bits`` in its place is a target: the finest quality at which a face's frame takes no more, else the coarsest.
+    """
     request = codec_pb2.EncodeRequest(
         faces=[pack_descriptors(row, portions) for row in validate(descriptors)], portions=pack_portions(portions)
     )
@@ -78,6 +85,8 @@ def encode(
         request.quality_name = quality
     elif quality is not None:
         request.quality_number = quality
+    if bits is not None:
+        request.target_bits = bits
     return Call(codec_pb2_grpc.CodecServiceStub, "Encode", request, _encoding)
 
 

@@ -67,20 +67,32 @@ class Codec:
         return self.default_quality if quality is None else self.prior.find(quality)
 
     async def encode(
-        self, descriptors: ArrayLike, quality: str | int | None = None, portions: Portion = Portion.ALL
+        self,
+        descriptors: ArrayLike,
+        quality: str | int | None = None,
+        portions: Portion = Portion.ALL,
+        *,
+        bits: int | None = None,
     ) -> list[bytes]:
         """Return a frame for each of ``descriptors`` (N, 257) with the payloads of ``portions`` (at least one).
 
-        Numbers far outside those of real faces are coded as the farthest that the model knows. Raises DESCRIPTOR_SHAPE,
-        NOT_FINITE, or FIELD_INVALID for an unknown quality.
+        ``bits`` is a target in place of a quality: each face is coded at the finest quality at which its whole frame
+        takes no more, at the coarsest where none does. Numbers far outside those of real faces are coded as the
+        farthest that the model knows. Raises DESCRIPTOR_SHAPE, NOT_FINITE, or FIELD_INVALID for an unknown quality, a
+        target below 1, or both at once.
         """
         faces, chosen = validate(descriptors), self.quality(quality)
+        if bits is not None and (quality is not None or bits < 1):
+            message = "a target is at least 1 bit" if quality is None else "name either a quality or a target in bits"
+            raise SemfaceError(Reason.FIELD_INVALID, message, field="bits")
         if not portions:
             raise SemfaceError(Reason.FIELD_INVALID, "at least one portion has to be coded", field="portions")
         if not len(faces):
             return []
         latents = (await self._engine.infer(ANALYSIS_MODEL, {"descriptors": faces}))["latents"]
-        return await self._frames(latents, chosen, portions)
+        if bits is None:
+            return await self._frames(latents, chosen, portions)
+        return await self._frames_within(latents, bits, portions)
 
     async def decode(self, frames: Sequence[bytes]) -> list[Decoded]:
         """Return what each frame carried.
@@ -113,6 +125,16 @@ class Codec:
         for portion in portions:
             kept[:, PORTION_SLICES[portion]] = values[:, PORTION_SLICES[portion]]
         return kept
+
+    async def _frames_within(self, latents: Latents, bits: int, portions: Portion) -> list[bytes]:
+        coarsest, *finer = self.prior.qualities
+        frames = await self._frames(latents, coarsest, portions)
+        # Those of a finer quality take their place where they fit; none is finer than the last.
+        for quality in finer:
+            for index, frame in enumerate(await self._frames(latents, quality, portions)):
+                if 8 * len(frame) <= bits:
+                    frames[index] = frame
+        return frames
 
     async def _frames(self, latents: Latents, quality: Quality, portions: Portion) -> list[bytes]:
         frames = []

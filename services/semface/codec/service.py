@@ -42,7 +42,8 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
     async def Encode(self, request: codec_pb2.EncodeRequest, context: Context) -> codec_pb2.EncodeResponse:
         """Code each face into a frame that stands alone."""
         require_items(len(request.faces), "faces", self._max_faces)
-        quality = self._quality(request)
+        bits = request.target_bits if request.HasField("target_bits") else None
+        quality = None if bits is not None else self._quality(request)
         portions = unpack_portions(request.portions, "portions")
         values, present = unpack_all_descriptors(request.faces, "faces")
         for index, held in enumerate(present):
@@ -51,7 +52,7 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
                 message = f"{field}: groups of a portion that is asked for are absent"
                 raise SemfaceError(Reason.GROUP_ABSENT, message, field=field)
         with current_clock().inference():
-            frames = await self._codec.encode(values, quality, portions)
+            frames = await self._codec.encode(values, quality, portions, bits=bits)
         return codec_pb2.EncodeResponse(
             frames=[self._frame(data) for data in frames], model=self._model, timings=current_clock().timings()
         )

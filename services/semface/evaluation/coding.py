@@ -41,13 +41,20 @@ def portions_of(groups: str | None) -> Portion:
     return GROUP_CHOICES[groups]
 
 
-async def send(codec: Codec | None, descriptors: Descriptors, portions: Portion) -> ReceivedFaces:
-    """Encode and decode each face (N, 257) at the codec's default quality; without a codec they come as they are."""
+async def send(
+    codec: Codec | None, descriptors: Descriptors, portions: Portion, target_bits: int | None = None
+) -> ReceivedFaces:
+    """Encode and decode each face (N, 257) at the codec's default quality; without a codec they come as they are.
+
+    With ``target_bits`` each face takes the finest quality that fits.
+    """
     if codec is None:
         return ReceivedFaces(descriptors, portions, None)
-    bits, faces = [], []
+    bits: list[int] = []
+    faces = []
     for start in range(0, len(descriptors), CODING_BATCH):
-        frames = await codec.encode(descriptors[start : start + CODING_BATCH], portions=portions)
+        batch = descriptors[start : start + CODING_BATCH]
+        frames = await codec.encode(batch, portions=portions, bits=target_bits)
         bits += [8 * len(frame) for frame in frames]
         faces += [decoded.descriptors for decoded in await codec.decode(frames)]
     return ReceivedFaces(np.array(faces, np.float32).reshape(-1, descriptors.shape[1]), portions, np.array(bits))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from semface.codec.core import Codec
 from semface.descriptors import Portion
+from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import UNCODED, ReceivedFaces, send
 from semface.evaluation.expression import ExpressionResult, evaluate_expression, read_labels
 from semface.evaluation.pictures import (
@@ -24,7 +25,7 @@ from semface.understanding.core import Understanding, require_portion
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run codes: ``quality`` as ``coding.send`` takes it, the ``portions`` that are coded and counted.
+    """How a run codes: ``quality``, or ``bits`` as a target in its place; ``portions`` that are coded and counted.
 
     ``cache`` is a file that keeps the descriptors of the pictures for further runs, or None.
     """
@@ -32,6 +33,7 @@ class RunOptions:
     quality: str | None = None
     portions: Portion = Portion.ALL
     cache: Path | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,15 @@ class ServingPath:
     ) -> tuple[DescribedPictures, list[str], ReceivedFaces]:
         """Return the pictures described, and of those that were not skipped the stems and the faces received."""
         archive.require(stems)
+        if options.bits is not None and options.quality is not None:
+            raise SemfaceError(Reason.FIELD_INVALID, "name either a quality or a target in bits", field="bits")
         # Opened before the long pass, so that an unknown quality or an absent codec is told at once.
         codec = None if options.quality == UNCODED else Codec(self.engine, self.repository, options.quality)
         described = await self.describe(archive, stems, options.cache, progress)
         kept = ~described.skipped
         names = [stem for stem, keep in zip(described.stems, kept, strict=True) if keep]
-        return described, names, await send(codec, described.descriptors[kept], options.portions)
+        received = await send(codec, described.descriptors[kept], options.portions, options.bits)
+        return described, names, received
 
     async def describe(
         self, archive: PictureArchive, stems: Sequence[str], cache: Path | None, progress: Progress

@@ -58,9 +58,23 @@ PortionNames = Annotated[
     list[str] | None, Query(alias="portion", description="identity, expression, illumination; all where absent.")
 ]
 
+MAX_TARGET_BITS = 8192
+"""No frame takes more."""
 
-def read_quality(quality: str | None) -> str | int | None:
-    """Return a quality by number where it is one."""
+TargetBits = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MAX_TARGET_BITS,
+        description="In place of a quality: the finest whose frame takes no more bits, else the coarsest.",
+    ),
+]
+
+
+def read_quality(quality: str | None, bits: int | None) -> str | int | None:
+    """Return a quality by number where it is one; raises FIELD_INVALID where ``bits`` are asked for too."""
+    if quality is not None and bits is not None:
+        raise SemfaceError(Reason.FIELD_INVALID, "name either a quality or a target in bits", field="bits")
     return int(quality) if quality is not None and quality.isdecimal() and len(quality) < 4 else quality
 
 

@@ -57,11 +57,15 @@ class Pipeline:
         return found
 
     async def encode(
-        self, descriptors: Descriptors, quality: str | int | None = None, portions: Portion = Portion.ALL
+        self,
+        descriptors: Descriptors,
+        quality: str | int | None = None,
+        portions: Portion = Portion.ALL,
+        bits: int | None = None,
     ) -> Encoding:
-        """Code ``descriptors`` (N, 257) or (257,)."""
+        """Code ``descriptors`` (N, 257) or (257,) at ``quality``, or within ``bits`` where they can be."""
         with self._provenance.stage("encode"):
-            coded = await self._services.codec.encode(descriptors, quality=quality, portions=portions)
+            coded = await self._services.codec.encode(descriptors, quality=quality, portions=portions, bits=bits)
         self._provenance.made_by([coded.model])
         return coded
 

@@ -25,37 +25,37 @@ _sym_db = _symbol_database.Default()
 from semface.v1 import descriptors_pb2 as semface_dot_v1_dot_descriptors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16semface/v1/codec.proto\x12\nsemface.v1\x1a\x1csemface/v1/descriptors.proto\"\x9b\x01\n\rEncodeRequest\x12&\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x17.semface.v1.Descriptors\x12\x16\n\x0cquality_name\x18\x02 \x01(\tH\x00\x12\x18\n\x0equality_number\x18\x03 \x01(\rH\x00\x12%\n\x08portions\x18\x04 \x03(\x0e\x32\x13.semface.v1.PortionB\t\n\x07quality\"{\n\x0e\x45ncodeResponse\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.semface.v1.Frame\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"\xa4\x01\n\x05\x46rame\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x13\n\x0bheader_bits\x18\x02 \x01(\r\x12%\n\x08payloads\x18\x03 \x03(\x0b\x32\x13.semface.v1.Payload\x12\x14\n\x0cquality_name\x18\x04 \x01(\t\x12\x16\n\x0equality_number\x18\x05 \x01(\r\x12#\n\x04type\x18\x06 \x01(\x0e\x32\x15.semface.v1.FrameType\"=\n\x07Payload\x12$\n\x07portion\x18\x01 \x01(\x0e\x32\x13.semface.v1.Portion\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"3\n\rDecodeRequest\x12\x0e\n\x06\x66rames\x18\x01 \x03(\x0c\x12\x12\n\nmodel_hash\x18\x02 \x01(\x06\"\x80\x01\n\x0e\x44\x65\x63odeResponse\x12&\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x17.semface.v1.DecodedFace\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"\x90\x01\n\x0b\x44\x65\x63odedFace\x12,\n\x0b\x64\x65scriptors\x18\x01 \x01(\x0b\x32\x17.semface.v1.Descriptors\x12%\n\x08portions\x18\x02 \x03(\x0e\x32\x13.semface.v1.Portion\x12\x14\n\x0cquality_name\x18\x03 \x01(\t\x12\x16\n\x0equality_number\x18\x04 \x01(\r\"\xa0\x01\n\x13\x45ncodeStreamRequest\x12%\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x17.semface.v1.Descriptors\x12\x16\n\x0cquality_name\x18\x02 \x01(\tH\x00\x12\x18\n\x0equality_number\x18\x03 \x01(\rH\x00\x12%\n\x08portions\x18\x04 \x03(\x0e\x32\x13.semface.v1.PortionB\t\n\x07quality\"\x80\x01\n\x14\x45ncodeStreamResponse\x12 \n\x05\x66rame\x18\x01 \x01(\x0b\x32\x11.semface.v1.Frame\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"8\n\x13\x44\x65\x63odeStreamRequest\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\x12\x12\n\nmodel_hash\x18\x02 \x01(\x06\"\x85\x01\n\x14\x44\x65\x63odeStreamResponse\x12%\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x17.semface.v1.DecodedFace\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings*U\n\tFrameType\x12\x1a\n\x16\x46RAME_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46RAME_TYPE_KEY\x10\x01\x12\x18\n\x14\x46RAME_TYPE_PREDICTED\x10\x02\x32\xbe\x02\n\x0c\x43odecService\x12?\n\x06\x45ncode\x12\x19.semface.v1.EncodeRequest\x1a\x1a.semface.v1.EncodeResponse\x12?\n\x06\x44\x65\x63ode\x12\x19.semface.v1.DecodeRequest\x1a\x1a.semface.v1.DecodeResponse\x12U\n\x0c\x45ncodeStream\x12\x1f.semface.v1.EncodeStreamRequest\x1a .semface.v1.EncodeStreamResponse(\x01\x30\x01\x12U\n\x0c\x44\x65\x63odeStream\x12\x1f.semface.v1.DecodeStreamRequest\x1a .semface.v1.DecodeStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16semface/v1/codec.proto\x12\nsemface.v1\x1a\x1csemface/v1/descriptors.proto\"\xb2\x01\n\rEncodeRequest\x12&\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x17.semface.v1.Descriptors\x12\x16\n\x0cquality_name\x18\x02 \x01(\tH\x00\x12\x18\n\x0equality_number\x18\x03 \x01(\rH\x00\x12\x15\n\x0btarget_bits\x18\x05 \x01(\rH\x00\x12%\n\x08portions\x18\x04 \x03(\x0e\x32\x13.semface.v1.PortionB\t\n\x07quality\"{\n\x0e\x45ncodeResponse\x12!\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x11.semface.v1.Frame\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"\xa4\x01\n\x05\x46rame\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x13\n\x0bheader_bits\x18\x02 \x01(\r\x12%\n\x08payloads\x18\x03 \x03(\x0b\x32\x13.semface.v1.Payload\x12\x14\n\x0cquality_name\x18\x04 \x01(\t\x12\x16\n\x0equality_number\x18\x05 \x01(\r\x12#\n\x04type\x18\x06 \x01(\x0e\x32\x15.semface.v1.FrameType\"=\n\x07Payload\x12$\n\x07portion\x18\x01 \x01(\x0e\x32\x13.semface.v1.Portion\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"3\n\rDecodeRequest\x12\x0e\n\x06\x66rames\x18\x01 \x03(\x0c\x12\x12\n\nmodel_hash\x18\x02 \x01(\x06\"\x80\x01\n\x0e\x44\x65\x63odeResponse\x12&\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x17.semface.v1.DecodedFace\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"\x90\x01\n\x0b\x44\x65\x63odedFace\x12,\n\x0b\x64\x65scriptors\x18\x01 \x01(\x0b\x32\x17.semface.v1.Descriptors\x12%\n\x08portions\x18\x02 \x03(\x0e\x32\x13.semface.v1.Portion\x12\x14\n\x0cquality_name\x18\x03 \x01(\t\x12\x16\n\x0equality_number\x18\x04 \x01(\r\"\xa0\x01\n\x13\x45ncodeStreamRequest\x12%\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x17.semface.v1.Descriptors\x12\x16\n\x0cquality_name\x18\x02 \x01(\tH\x00\x12\x18\n\x0equality_number\x18\x03 \x01(\rH\x00\x12%\n\x08portions\x18\x04 \x03(\x0e\x32\x13.semface.v1.PortionB\t\n\x07quality\"\x80\x01\n\x14\x45ncodeStreamResponse\x12 \n\x05\x66rame\x18\x01 \x01(\x0b\x32\x11.semface.v1.Frame\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"8\n\x13\x44\x65\x63odeStreamRequest\x12\r\n\x05\x66rame\x18\x01 \x01(\x0c\x12\x12\n\nmodel_hash\x18\x02 \x01(\x06\"\x85\x01\n\x14\x44\x65\x63odeStreamResponse\x12%\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x17.semface.v1.DecodedFace\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings*U\n\tFrameType\x12\x1a\n\x16\x46RAME_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46RAME_TYPE_KEY\x10\x01\x12\x18\n\x14\x46RAME_TYPE_PREDICTED\x10\x02\x32\xbe\x02\n\x0c\x43odecService\x12?\n\x06\x45ncode\x12\x19.semface.v1.EncodeRequest\x1a\x1a.semface.v1.EncodeResponse\x12?\n\x06\x44\x65\x63ode\x12\x19.semface.v1.DecodeRequest\x1a\x1a.semface.v1.DecodeResponse\x12U\n\x0c\x45ncodeStream\x12\x1f.semface.v1.EncodeStreamRequest\x1a .semface.v1.EncodeStreamResponse(\x01\x30\x01\x12U\n\x0c\x44\x65\x63odeStream\x12\x1f.semface.v1.DecodeStreamRequest\x1a .semface.v1.DecodeStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'semface.v1.codec_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FRAMETYPE']._serialized_start=1400
-  _globals['_FRAMETYPE']._serialized_end=1485
+  _globals['_FRAMETYPE']._serialized_start=1423
+  _globals['_FRAMETYPE']._serialized_end=1508
   _globals['_ENCODEREQUEST']._serialized_start=69
-  _globals['_ENCODEREQUEST']._serialized_end=224
-  _globals['_ENCODERESPONSE']._serialized_start=226
-  _globals['_ENCODERESPONSE']._serialized_end=349
-  _globals['_FRAME']._serialized_start=352
-  _globals['_FRAME']._serialized_end=516
-  _globals['_PAYLOAD']._serialized_start=518
-  _globals['_PAYLOAD']._serialized_end=579
-  _globals['_DECODEREQUEST']._serialized_start=581
-  _globals['_DECODEREQUEST']._serialized_end=632
-  _globals['_DECODERESPONSE']._serialized_start=635
-  _globals['_DECODERESPONSE']._serialized_end=763
-  _globals['_DECODEDFACE']._serialized_start=766
-  _globals['_DECODEDFACE']._serialized_end=910
-  _globals['_ENCODESTREAMREQUEST']._serialized_start=913
-  _globals['_ENCODESTREAMREQUEST']._serialized_end=1073
-  _globals['_ENCODESTREAMRESPONSE']._serialized_start=1076
-  _globals['_ENCODESTREAMRESPONSE']._serialized_end=1204
-  _globals['_DECODESTREAMREQUEST']._serialized_start=1206
-  _globals['_DECODESTREAMREQUEST']._serialized_end=1262
-  _globals['_DECODESTREAMRESPONSE']._serialized_start=1265
-  _globals['_DECODESTREAMRESPONSE']._serialized_end=1398
-  _globals['_CODECSERVICE']._serialized_start=1488
-  _globals['_CODECSERVICE']._serialized_end=1806
+  _globals['_ENCODEREQUEST']._serialized_end=247
+  _globals['_ENCODERESPONSE']._serialized_start=249
+  _globals['_ENCODERESPONSE']._serialized_end=372
+  _globals['_FRAME']._serialized_start=375
+  _globals['_FRAME']._serialized_end=539
+  _globals['_PAYLOAD']._serialized_start=541
+  _globals['_PAYLOAD']._serialized_end=602
+  _globals['_DECODEREQUEST']._serialized_start=604
+  _globals['_DECODEREQUEST']._serialized_end=655
+  _globals['_DECODERESPONSE']._serialized_start=658
+  _globals['_DECODERESPONSE']._serialized_end=786
+  _globals['_DECODEDFACE']._serialized_start=789
+  _globals['_DECODEDFACE']._serialized_end=933
+  _globals['_ENCODESTREAMREQUEST']._serialized_start=936
+  _globals['_ENCODESTREAMREQUEST']._serialized_end=1096
+  _globals['_ENCODESTREAMRESPONSE']._serialized_start=1099
+  _globals['_ENCODESTREAMRESPONSE']._serialized_end=1227
+  _globals['_DECODESTREAMREQUEST']._serialized_start=1229
+  _globals['_DECODESTREAMREQUEST']._serialized_end=1285
+  _globals['_DECODESTREAMRESPONSE']._serialized_start=1288
+  _globals['_DECODESTREAMRESPONSE']._serialized_end=1421
+  _globals['_CODECSERVICE']._serialized_start=1511
+  _globals['_CODECSERVICE']._serialized_end=1829
 # @@protoc_insertion_point(module_scope)

@@ -53,11 +53,16 @@ class EncodeRequest(_message.Message):
     FACES_FIELD_NUMBER: _builtins.int
     QUALITY_NAME_FIELD_NUMBER: _builtins.int
     QUALITY_NUMBER_FIELD_NUMBER: _builtins.int
+    TARGET_BITS_FIELD_NUMBER: _builtins.int
     PORTIONS_FIELD_NUMBER: _builtins.int
     quality_name: _builtins.str
     """Name of a quality of the codec model."""
     quality_number: _builtins.int
     """Number of a quality of the codec model, from 0."""
+    target_bits: _builtins.int
+    """A target in bits in place of a quality, at least 1: each face is coded at the finest quality at which its whole frame
+    takes no more. Where none does it is coded at the coarsest, so look at the length of the frame.
+    """
     @_builtins.property
     def faces(self) -> _containers.RepeatedCompositeFieldContainer[_descriptors_pb2.Descriptors]:
         """The faces, at least one. Each needs every group of the portions asked for; else GROUP_ABSENT."""
@@ -72,13 +77,14 @@ class EncodeRequest(_message.Message):
         faces: _abc.Iterable[_descriptors_pb2.Descriptors] | None = ...,
         quality_name: _builtins.str = ...,
         quality_number: _builtins.int = ...,
+        target_bits: _builtins.int = ...,
         portions: _abc.Iterable[_descriptors_pb2.Portion.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number", "target_bits", b"target_bits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "portions", b"portions", "quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "portions", b"portions", "quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number", "target_bits", b"target_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_quality: _TypeAlias = _typing.Literal["quality_name", "quality_number"]  # noqa: Y015
+    _WhichOneofReturnType_quality: _TypeAlias = _typing.Literal["quality_name", "quality_number", "target_bits"]  # noqa: Y015
     _WhichOneofArgType_quality: _TypeAlias = _typing.Literal["quality", b"quality"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_quality) -> _WhichOneofReturnType_quality | None: ...
 

@@ -17,6 +17,7 @@ from semface.gateway.dependencies import (
     PortionNames,
     Quality,
     RequestPipeline,
+    TargetBits,
     read_portions,
     read_quality,
     require_acceptable,
@@ -40,6 +41,7 @@ async def analyze(
     pipeline: RequestPipeline,
     provenance: AnswerProvenance,
     quality: Quality = None,
+    bits: TargetBits = None,
     portion: PortionNames = None,
     who: Annotated[bool, Query(description="Also look each face up among the enrolled.")] = False,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
@@ -49,7 +51,7 @@ async def analyze(
     extraction = await pipeline.extract(photograph)
     portions = read_portions(portion)
     descriptors = np.stack([face.descriptors for face in extraction.faces])
-    coding = await pipeline.encode(descriptors, read_quality(quality), portions)
+    coding = await pipeline.encode(descriptors, read_quality(quality, bits), portions, bits)
     tasks = [task for task, needed in TASK_PORTIONS.items() if needed in portions and (task != "embedding" or who)]
     understood = await _understand(pipeline, coding, tasks)
     embeddings = {
@@ -88,6 +90,7 @@ async def encode(
     pipeline: RequestPipeline,
     provenance: AnswerProvenance,
     quality: Quality = None,
+    bits: TargetBits = None,
     portion: PortionNames = None,
     face: Choice = FaceChoice.ONLY,
 ) -> Response:
@@ -95,7 +98,7 @@ async def encode(
     require_acceptable(request, BITSTREAM_TYPE)
     portions = read_portions(portion)
     chosen = choose((await pipeline.extract(await _read_photograph(request))).good_faces, face)
-    coding = await pipeline.encode(chosen.descriptors, read_quality(quality), portions)
+    coding = await pipeline.encode(chosen.descriptors, read_quality(quality, bits), portions, bits)
     return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=provenance.headers)
 
 
