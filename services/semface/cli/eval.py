@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import portions_of
 from semface.evaluation.expression import read_labels
@@ -24,12 +27,17 @@ from semface.evaluation.geometry import (
 )
 from semface.evaluation.identity_teacher import IDENTITY_FILE, IdentityTeacher
 from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder
-from semface.evaluation.pictures import PictureArchive
+from semface.evaluation.moving_faces import moving_descriptors, moving_pictures
+from semface.evaluation.pictures import PictureArchive, Pixels
+from semface.evaluation.rate import RatePoint, RateSets, measure_rate
+from semface.evaluation.rate_plot import plot_rate, require_matplotlib
 from semface.evaluation.redraws import RedrawResult, evaluate_redraws, redrawn_groups
 from semface.evaluation.serving_path import RunOptions, ServingPath
 from semface.evaluation.sheets import face_sheet, random_heads, read_pictures, redraw_faces, save_sheet
+from semface.evaluation.stream import StreamFigures, describe_motion, evaluate_stream
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.verification import parse_folds, read_pairs
+from semface.extraction.video import Video
 from semface.inference import open_engine
 from semface.meaning import EXPRESSIONS
 from semface.rpc.settings import ServerSettings
@@ -195,6 +203,102 @@ def geometry(
     _print(result.as_json(), as_json, note)
 
 
+@app.command()
+def rate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The plot: SVG, PNG or PDF.", metavar="FILE")],
+    images: Annotated[Path | None, typer.Option(help="Zip of pictures to verify.", metavar="ZIP")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")] = None,
+    expressions: Annotated[Path | None, typer.Option(help="Zip of pictures with votes.csv.", metavar="ZIP")] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--codec", help="Repository with another codec, such as the paper's; repeatable.", metavar="DIR"),
+    ] = None,
+    ppm: Annotated[bool, typer.Option("--ppm", help="Code with PPMd too (the extra `paper`).")] = False,
+    models: Models = None,
+    folds: Folds = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs and pictures.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep the descriptors in this folder.", metavar="DIR")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plot accuracy against bits: every quality, entropy bound, the paper's coder; the figures beside it as JSON."""
+    if (images is None) != (pairs is None) or (images is None and expressions is None):
+        raise SemfaceError(Reason.FIELD_INVALID, "name --images ZIP with --pairs CSV, or --expressions ZIP, or all")
+    require_matplotlib()
+    sets = RateSets(images, pairs, expressions, None if folds is None else parse_folds(folds), limit, cache)
+
+    async def work(path: ServingPath, progress: Callable[[int], None]) -> list[RatePoint]:
+        engines = {folder.name: open_engine(ServerSettings(model_repository=folder)) for folder in others or []}
+        codecs = [("semface", Codec(path.engine, path.repository))]
+        codecs += [(folder.name, Codec(engines[folder.name], folder)) for folder in others or []]
+        try:
+            return await measure_rate(await sets.tasks(path, progress), codecs, progress, ppm=ppm)
+        finally:
+            for engine in engines.values():
+                await engine.close()
+
+    points = _run(work, models, sets.pictures())
+    figures = [point.as_dict() for point in points]
+    output.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
+    plot_rate(points, output)
+    if as_json:
+        print(json.dumps(figures))
+        return
+    table = Table(*(name.replace("_", " ") for name in figures[0]))
+    for row in figures:
+        table.add_row(*(_text(value) for value in row.values()))
+    Console().print(table)
+
+
+@app.command()
+def stream(
+    video: Annotated[Path | None, typer.Option(help="A video of one face.", metavar="FILE", dir_okay=False)] = None,
+    images: Annotated[Path | None, typer.Option(help="Zip of pictures, its frames in order.", metavar="ZIP")] = None,
+    synthetic: Annotated[
+        int | None, typer.Option(min=1, help="So many frames of a made-up face in motion instead.", metavar="FRAMES")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the made-up face.")] = 0,
+    quality: Annotated[
+        str | None, typer.Option(help="Name or number of the codec's quality. [the session's own]")
+    ] = None,
+    groups: Annotated[str, typer.Option(help="What travels: expression (with pose) or all.")] = "expression",
+    models: Models = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first frames.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A session of one moving face, 25 frames a second, a key every 250: bits, and what coding does to the face."""
+    portions = portions_of(None if groups == "all" else groups)
+
+    async def work(path: ServingPath, progress: Callable[[int], None]) -> StreamFigures:
+        codec = Codec(path.engine, path.repository)
+        with _frames(video, images, synthetic, seed) as (pictures, _):
+            described, fallback = await describe_motion(path.engine, islice(pictures, limit), progress)
+        return await evaluate_stream(codec, described, fallback, quality, portions)
+
+    with _frames(video, images, synthetic, seed) as (_, count):
+        total = min(count or 0, limit or count or 0)
+    result = _run(work, models, total)
+    _print(result.as_json(), as_json, "a made-up face: no measurement of how people move" if synthetic else None)
+
+
+@contextmanager
+def _frames(
+    video: Path | None, images: Path | None, synthetic: int | None, seed: int
+) -> Iterator[tuple[Iterator[Pixels], int | None]]:
+    """Open the one source of frames that is named; tell how many it has where it is known."""
+    if sum(source is not None for source in (video, images, synthetic)) != 1:
+        raise SemfaceError(Reason.FIELD_INVALID, "name one of --video FILE, --images ZIP and --synthetic FRAMES")
+    if video is not None:
+        with Video(video) as opened:
+            yield opened.frames(), opened.length
+    elif images is not None:
+        archive = PictureArchive(images)
+        readable = (archive.pixels(stem) for stem in archive.stems)
+        yield (picture for picture in readable if picture is not None), len(archive.stems)
+    else:
+        count = synthetic or 0
+        yield moving_pictures(moving_descriptors(count, seed), seed), count
+
+
 def _run(
     work: Callable[[ServingPath, Callable[[int], None]], Coroutine[Any, Any, Result]], models: Path | None, total: int
 ) -> Result:
@@ -225,5 +329,9 @@ def _print(figures: Mapping[str, float | int | None], as_json: bool, note: str |
         return
     table = Table(show_header=False)
     for name, value in figures.items():
-        table.add_row(name, "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(name, _text(value))
     Console().print(table)
+
+
+def _text(value: str | float | int | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
