@@ -130,7 +130,10 @@ and on the expression's confidences (`training/codec_distortion.py`)"""
 
 _BY_NUMBERS = "mean absolute error over the 257 standardised numbers"
 
-_UNSTEERED = "λ = 0.001 for each bit of a face"
+_UNSTEERED = "λ = {weight:.4g} for each bit of a face"
+
+PAPER_WEIGHT = 0.001
+"""The paper's λ, where the options name no other."""
 
 
 def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: argparse.Namespace) -> str:
@@ -143,7 +146,9 @@ def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: a
         batch=recipe.batch,
         epochs=recipe.epochs,
         seed=options.seed,
-        schedule=_STEERED.format(targets=targets, settling=recipe.settling) if recipe.steered else _UNSTEERED,
+        schedule=_STEERED.format(targets=targets, settling=recipe.settling)
+        if recipe.steered
+        else _UNSTEERED.format(weight=vars(options).get("weight", PAPER_WEIGHT)),
         sources=" and ".join(faces.sources),
         excluded=", ".join(map(str, sorted(options.exclude_folds))) or "none",
         held_out=len(faces.selection),

@@ -1,0 +1,49 @@
+"""The paper's codec at a rate of choice."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semface.codec.prior import Prior
+
+torch = pytest.importorskip("torch", reason="training needs the extra `training`")
+
+from training import paper_codec  # noqa: E402
+from training.codec import Faces  # noqa: E402
+
+
+def correlated_faces(count: int) -> np.ndarray:
+    random = np.random.default_rng(3)
+    return (random.normal(size=(count, 257)) @ random.normal(size=(257, 257)) / 16).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", [100.0, 1410.0])
+def test_the_search_finds_the_weight_of_a_rate(target: float) -> None:
+    def bits(weight: float) -> float:
+        return 300 - 150 * math.log(weight)
+
+    assert bits(paper_codec.search(bits, target, steps=30)) == pytest.approx(
+        min(max(target, bits(0.1)), bits(1e-6)), abs=1
+    )
+
+
+def test_a_larger_weight_takes_fewer_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMFACE_CACHE", str(tmp_path))
+    faces = Faces(correlated_faces(500), correlated_faces(60), ("500 drawn",))
+    rates = [paper_codec.rate(paper_codec.train(faces, weight, 12, seed=1), faces.selection) for weight in (1e-6, 0.03)]
+    assert rates[0] > rates[1] + 20
+
+
+@pytest.mark.slow
+def test_a_codec_of_a_chosen_rate_is_exported_with_its_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMFACE_CACHE", str(tmp_path))
+    (tmp_path / "descriptors").mkdir()
+    names = [f"Person_{index % 200}_{index:04d}" for index in range(300)]
+    np.savez(tmp_path / "descriptors" / "lfw.npz", names=np.array(names), descriptors=correlated_faces(300))
+    output = tmp_path / "models"
+    options = ["--output", str(output), "--bits", "700", "--tolerance", "5000", "--epochs", "1"]
+    paper_codec.main(options)
+    assert [quality.name for quality in Prior.load(output).qualities] == ["paper"]
+    assert "λ = " in (output / "codec_analysis" / "card.md").read_text()
