@@ -44,6 +44,39 @@ def read_frame(frame: bytes, model_hash: bytes) -> tuple[int, dict[str, bytes]]:
     return quality, payloads
 
 
+def read_predicted(frame: bytes, reference: bytes) -> tuple[int, bytes]:
+    """Return the series and the payload of a predicted frame, 4 zero bits before it."""
+    if len(frame) < 2 or frame[0] >> 5 != 0b001 or divide(int.from_bytes(reference + frame), 0x107):
+        raise Refused
+    return frame[0] >> 4 & 1, bytes((frame[1] & 15,)) + frame[2:]
+
+
+DECAYS = [328, 536, 876, 1432, 2341, 3820, 6211, 10010, 15789, 23797, 33272, 42491, 50027, 55491, 59179, 61568]
+THRESHOLDS = [52, 86, 140, 229, 375, 613, 1002, 1638, 2679, 4382, 7165, 11718, 19163, 31338, 51248]
+
+
+def difference_table(scale: int) -> list[int]:
+    """Return the frequencies of the differences -63 to 63 at this scale."""
+    weights = [2**40]
+    while len(weights) < 64:
+        weights.append(weights[-1] * DECAYS[scale] // 2**16)
+    total = weights[0] + 2 * sum(weights[1:])
+    side = [1 + 65409 * weight // total for weight in weights[1:]]
+    return side[::-1] + [65536 - 2 * sum(side)] + side
+
+
+def follow(symbols: list[int], means: list[int], payload: bytes) -> None:
+    """Move ``symbols`` and the ``means`` of their motion by a predicted frame's payload, 4 zero bits before it."""
+    bits = 8 * len(payload) - 4
+    moved = (int.from_bytes(payload) << 4).to_bytes(bits // 8 + 1)
+    liveliness = read_symbols(moved, [difference_table(11)])[0] - 63
+    scales = [min(max(sum(mean >= t for t in THRESHOLDS) + liveliness, 0), 15) for mean in means]
+    read = read_symbols(moved, [difference_table(11), *map(difference_table, scales)])
+    for place, symbol in enumerate(read[1:]):
+        symbols[place] += symbol - 63
+        means[place] += (4096 * abs(symbol - 63) - means[place]) // 16
+
+
 def read_symbols(payload: bytes, tables: Sequence[Sequence[int]]) -> list[int]:
     """Return one symbol for each of ``tables``, lists of frequencies that sum to 2^16."""
     source = iter(payload)

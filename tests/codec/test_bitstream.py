@@ -7,10 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semface.codec import bitstream
-from semface.codec.bitstream import MAX_FRAME_BYTES, PORTION_ORDER, drop, outline, pack, unpack
+from semface.codec.bitstream import (
+    MAX_FRAME_BYTES,
+    PORTION_ORDER,
+    drop,
+    outline,
+    pack,
+    pack_predicted,
+    unpack,
+    unpack_predicted,
+)
 from semface.descriptors import Portion
 from semface.errors import Reason, SemfaceError
-from tests.codec.plain_decoder import NAMES, read_frame
+from tests.codec.plain_decoder import NAMES, read_frame, read_predicted
 
 HASH = bytes(range(0x10, 0x30))
 PAYLOADS = {
@@ -124,15 +133,47 @@ def test_ten_megabytes_are_refused_by_size() -> None:
     assert refusal(bytes(MAX_FRAME_BYTES + 1)) is Reason.BITSTREAM_TOO_LARGE
 
 
-@pytest.mark.parametrize(("version", "kind"), [(1, 0), (2, 0), (3, 0), (0, 1)])
-def test_a_later_version_and_an_unknown_type_are_refused_by_name(
-    version: int, kind: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_later_version_is_refused_by_name(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
         later.setattr(bitstream, "FORMAT_VERSION", version)
-        later.setattr(bitstream, "KEY_FRAME", kind)
         frame = pack(1, PAYLOADS, HASH)
     assert refusal(frame) is Reason.BITSTREAM_VERSION
+
+
+payloads_of_predicted = st.binary(min_size=1, max_size=40).map(lambda data: bytes((data[0] & 15,)) + data[1:])
+references = st.binary(min_size=10, max_size=10)
+
+
+@given(st.integers(0, 1), payloads_of_predicted, references)
+@settings(max_examples=200, deadline=None)
+def test_what_is_packed_as_predicted_comes_back_and_costs_12_bits(
+    series: int, payload: bytes, reference: bytes
+) -> None:
+    frame = pack_predicted(series, payload, reference)
+    assert unpack_predicted(frame, reference) == (series, payload)
+    assert read_predicted(frame, reference) == (series, payload)
+    assert 8 * len(frame) - (8 * len(payload) - 4) == 12
+
+
+@given(payloads_of_predicted, st.binary(min_size=9, max_size=9))
+@settings(max_examples=20, deadline=None)
+def test_a_predicted_frame_is_read_as_the_one_of_its_number_only(payload: bytes, seed: bytes) -> None:
+    frame = pack_predicted(0, payload, seed + b"\x07")
+    for number in set(range(256)) - {7}:
+        with pytest.raises(SemfaceError):
+            unpack_predicted(frame, seed + bytes((number,)))
+
+
+@given(payloads_of_predicted, references, st.integers(1, 255), st.integers(0))
+@settings(max_examples=300, deadline=None)
+def test_each_burst_of_8_bits_in_a_predicted_frame_is_refused(
+    payload: bytes, reference: bytes, pattern: int, place: int
+) -> None:
+    frame = pack_predicted(1, payload, reference)
+    damaged = flip(frame, pattern, place % (8 * len(frame) - 7))
+    with pytest.raises(SemfaceError):
+        unpack_predicted(damaged, reference)
 
 
 @given(st.binary(max_size=200))

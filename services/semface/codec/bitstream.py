@@ -195,6 +195,8 @@ def split(frame: bytes) -> tuple[int, list[tuple[Portion, bytes]]]:
         raise SemfaceError(Reason.BITSTREAM_TOO_LARGE, f"a frame has {MAX_FRAME_BYTES} bytes at most")
     if len(frame) < _HEAD_BYTES:
         raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the head of the frame is damaged")
+    if is_predicted(frame):
+        raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the frame is damaged, or predicted: only its session can read it")
     quality, portions = _read_head(int.from_bytes(frame[:_HEAD_BYTES], "big") >> 3)
     starts = _HEAD_BYTES + max(len(portions) - 1, 0)
     lengths = frame[_HEAD_BYTES:starts]
@@ -214,10 +216,8 @@ def _read_head(head: int) -> tuple[int, tuple[Portion, ...]]:
     """Return quality and portions of the first 13 bits of a frame."""
     if _modulo(head, _HEAD_POLYNOMIAL):
         raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the head of the frame is damaged")
-    if head >> 11 != FORMAT_VERSION or head >> 10 & 1 != KEY_FRAME:
-        raise SemfaceError(
-            Reason.BITSTREAM_VERSION, "the frame's version or type is newer than this decoder; update semface"
-        )
+    if head >> 11 != FORMAT_VERSION:
+        raise SemfaceError(Reason.BITSTREAM_VERSION, "the frame's version is newer than this decoder; update semface")
     return head >> 7 & 7, tuple(portion for portion in PORTION_ORDER if head >> 4 & portion.value)
 
 

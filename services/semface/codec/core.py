@@ -54,7 +54,7 @@ class Codec:
         ``default_quality``: name or number, None for the model's own. Raises MODEL_UNKNOWN when ``repository`` has no
         whole codec model, FIELD_INVALID when it has no such quality.
         """
-        self._engine = engine
+        self.engine = engine
         self.prior = Prior.load(repository)
         self.default_quality = self.prior.find(default_quality)
         self.model_hash = codec_model_hash(repository)
@@ -89,7 +89,7 @@ class Codec:
             raise SemfaceError(Reason.FIELD_INVALID, "at least one portion has to be coded", field="portions")
         if not len(faces):
             return []
-        latents = (await self._engine.infer(ANALYSIS_MODEL, {"descriptors": faces}))["latents"]
+        latents = (await self.engine.infer(ANALYSIS_MODEL, {"descriptors": faces}))["latents"]
         if bits is None:
             return await self._frames(latents, chosen, portions)
         return await self._frames_within(latents, bits, portions)
@@ -108,7 +108,7 @@ class Codec:
             end = start + _FACES_BETWEEN_YIELDS
             carried += self._read(frames[start:end], latents[start:end], start)
             await asyncio.sleep(0)
-        values = (await self._engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
+        values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
         return [
             Decoded(_only(value, portions), portions, quality)
             for value, (portions, quality) in zip(values, carried, strict=True)
@@ -116,11 +116,11 @@ class Codec:
 
     async def analyse(self, faces: Descriptors) -> Latents:
         """Return the latents (N, 256) that g_a makes of ``faces`` (N, 257)."""
-        return (await self._engine.infer(ANALYSIS_MODEL, {"descriptors": faces}))["latents"]
+        return (await self.engine.infer(ANALYSIS_MODEL, {"descriptors": faces}))["latents"]
 
     async def synthesise(self, latents: Latents, portions: Portion) -> Descriptors:
         """Return the numbers (N, 257) that g_s makes of ``latents`` (N, 256); 0 where they are not of ``portions``."""
-        values = (await self._engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
+        values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
         kept = np.zeros_like(values)
         for portion in portions:
             kept[:, PORTION_SLICES[portion]] = values[:, PORTION_SLICES[portion]]

@@ -47,9 +47,14 @@ class PortionPrior:
     minimum: NDArray[np.int32]
     tables: FrequencyTables
 
+    def scaled(self, latents: Latents) -> Latents:
+        """Return ``latents`` (N, 256) in steps above the tables' lowest integer, (N, n): rounded, they are symbols."""
+        # Numbers near the end of float32 may overflow in g_a or here; they are coded as an extreme or as 0.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.nan_to_num(latents[:, self.latents] * self.gains) - self.minimum
+
     def quantise(self, latents: Latents) -> Symbols:
         """Return the symbols (N, n) of ``latents`` (N, 256): latent × gain, rounded, kept within the tables."""
-        # Numbers near the end of float32 may overflow in g_a or here; they are coded as an extreme or as 0.
         with np.errstate(over="ignore", invalid="ignore"):
             integers = np.nan_to_num(np.rint(latents[:, self.latents] * self.gains)) - self.minimum
         return np.clip(integers, 0, self.tables.symbols - 1).astype(np.int32)
