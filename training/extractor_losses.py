@@ -30,7 +30,7 @@ class Weights:
     expression_fit: float = 0.1
     prior: float = 0.005
     quality: float = 1.0
-    shape: float = 0.2
+    shape: float = 1.0
     """For each millimetre at a render's vertices; so are the next."""
     movement: float = 0.15
     pose: float = 1.0
