@@ -1,9 +1,11 @@
-"""The media types in which a face travels, and how a photograph begins."""
+"""The media types in which a face travels or is drawn, and how a photograph begins."""
 
 from types import MappingProxyType
 from typing import Final
 
 BITSTREAM_TYPE: Final = "application/vnd.semface.bitstream"
+
+GLB_TYPE: Final = "model/gltf-binary"
 
 PHOTOGRAPH_SIGNATURES: Final = MappingProxyType(
     {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}

@@ -64,3 +64,11 @@ def test_a_file_without_numbers_of_a_face_is_one_line(run: Run, tmp_path: Path, 
     assert refused.returncode == 1
     assert "semface decode" in " ".join(refused.stderr.split())
     assert "defect" not in refused.stderr
+
+
+def test_a_face_is_written_as_a_mesh(run: Run, photo: Path, tmp_path: Path) -> None:
+    done = run("render", photo, "-o", tmp_path / "face.glb", "--json")
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "face.glb").read_bytes()
+    assert written.startswith(b"glTF")
+    assert json.loads(done.stdout)["bytes"] == len(written)

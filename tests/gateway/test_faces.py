@@ -50,8 +50,25 @@ def test_a_face_in_any_form_is_drawn(client: httpx.Client, portrait: bytes, fram
     assert picture.std() > 10
 
 
-def test_a_mesh_file_is_not_answered_yet(client: httpx.Client) -> None:
-    answer = client.post(
-        "/v1/render", json={"descriptors": [0.0] * 257}, headers={"Accept": "model/gltf-binary, image/png;q=0"}
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("model/gltf-binary", "model/gltf-binary"),
+        ("model/gltf-binary, image/png;q=0", "model/gltf-binary"),
+        ("model/gltf-binary, */*;q=0.1", "model/gltf-binary"),
+        ("model/*;q=0.4, image/png;q=0.5", "image/png"),
+        ("*/*", "image/png"),
+    ],
+)
+def test_the_accept_header_chooses_between_picture_and_mesh(client: httpx.Client, accept: str, media_type: str) -> None:
+    answer = client.post("/v1/render", json={"descriptors": [0.0] * 257}, headers={"Accept": accept})
+    assert answer.raise_for_status().headers["content-type"] == media_type
+    assert answer.content.startswith(b"glTF" if media_type.startswith("model") else b"\x89PNG")
+
+
+def test_a_form_that_no_face_has_is_refused(client: httpx.Client) -> None:
+    headers = {"Accept": "model/obj, image/png;q=0"}
+    answer = client.post("/v1/render", json={"descriptors": [0.0] * 257}, headers=headers)
+        "/v1/render", json={"descriptors": [0.0] * 257}, headers={"Accept": "model/obj, image/png;q=0"}
     )
     assert (answer.status_code, answer.json()["reason"]) == (406, "NOT_ACCEPTABLE")

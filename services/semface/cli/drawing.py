@@ -30,7 +30,10 @@ def render(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Picture, by suffix PNG, JPEG or WebP (SOURCE.render.png).")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="By suffix a picture, PNG, JPEG or WebP, or the mesh, GLB (SOURCE.render.png)."
+        ),
     ] = None,
     size: Annotated[int, typer.Option(min=32, max=1024, help="Side of the picture, in pixels.")] = 256,
     yaw: Annotated[
@@ -46,6 +49,7 @@ def render(
 
     from semface.evaluation.sheets import mode_sheet, save_sheet
     from semface.morphable import render as draw
+    from semface.morphable.gltf import head_glb
 
     if modes:
         target, picture = output or MODES_SHEET, mode_sheet()
@@ -53,6 +57,10 @@ def render(
         values = _numbers(source, largest=is_largest(face))
         if yaw is not None:
             values[GROUPS["rotation"]] = 0.0, radians(yaw), 0.0
+        if output is not None and output.suffix.lower() == ".glb":
+            output.write_bytes(head_glb(values))
+            show({"mesh": str(output), "bytes": output.stat().st_size}, as_json)
+            return
         target = output or (MEAN_HEAD if source is None else source.with_suffix(".render.png"))
         picture = Image.fromarray(draw(values, size))
     save_sheet(picture, target)

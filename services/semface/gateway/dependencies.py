@@ -83,10 +83,24 @@ def read_portions(names: list[str] | None) -> Portion:
     return portions_by_name(names) if names else Portion.ALL
 
 
-def require_acceptable(request: Request, media_type: str) -> None:
-    """Raise NOT_ACCEPTABLE unless the Accept header of ``request`` takes ``media_type``."""
-    accept = request.headers.get("accept", "*/*")
-    ranges = [entry.partition(";") for entry in accept.lower().split(",")]
-    wanted = {name.strip() for name, _, options in ranges if options.replace(" ", "") not in ("q=0", "q=0.0")}
-    if not wanted & {media_type, f"{media_type.partition('/')[0]}/*", "*/*"}:
-        raise SemfaceError(Reason.NOT_ACCEPTABLE, f"this is answered as {media_type} only", field="Accept")
+def choose_media_type(request: Request, *offered: str) -> str:
+    """Return which of ``offered`` the Accept header of ``request`` likes best, the first of equals.
+
+    Raises NOT_ACCEPTABLE where it takes none.
+    """
+    weights: dict[str, float] = {}
+    for entry in request.headers.get("accept", "*/*").lower().split(","):
+        name, *options = (part.strip() for part in entry.split(";"))
+        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
+        weights[name] = float(weight) if weight.replace(".", "", 1).isdecimal() else 1.0
+
+    def liked(media_type: str) -> float:
+        # The narrowest range that holds a type decides.
+        ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+        return next((weights[name] for name in ranges if name in weights), 0.0)
+
+    best = max(offered, key=liked)
+    if not liked(best):
+        message = f"this is answered as {' or '.join(offered)} only"
+        raise SemfaceError(Reason.NOT_ACCEPTABLE, message, field="Accept")
+    return best

@@ -14,11 +14,13 @@ from semface.gateway.dependencies import (
     AnswerProvenance,
     Choice,
     RequestPipeline,
-    require_acceptable,
+    choose_media_type,
 )
 from semface.gateway.pipeline import Coded, FaceChoice
 from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
+from semface.media_types import GLB_TYPE
 from semface.morphable import render as render_face
+from semface.morphable.gltf import head_glb
 
 router = APIRouter(prefix="/v1", tags=["faces"])
 
@@ -62,7 +64,7 @@ async def expression(request: Request, pipeline: RequestPipeline, provenance: An
     "/render",
     openapi_extra=describe_body(Photograph, Bitstream, Described),
     response_class=Response,
-    responses={200: {"content": {PNG_TYPE: {}}, "description": "The drawn face."}},
+    responses={200: {"content": {PNG_TYPE: {}, GLB_TYPE: {}}, "description": "The drawn face, or its mesh."}},
 )
 async def render(
     request: Request,
@@ -71,16 +73,22 @@ async def render(
     face: Choice = FaceChoice.ONLY,
     size: Annotated[int, Query(ge=32, le=1024, description="Side of the picture, in pixels.")] = 256,
 ) -> Response:
-    """Draw a face as a receiver would: of a photograph its decoded numbers. An absent portion is drawn as the mean."""
-    require_acceptable(request, PNG_TYPE)
+    """Draw a face as a receiver would: of a photograph its decoded numbers. An absent portion is drawn as the mean.
+
+    By the Accept header it is a PNG, or the mesh as glTF.
+    """
+    media_type = choose_media_type(request, PNG_TYPE, GLB_TYPE)
     source = await read_source(request, Photograph, Bitstream, Described)
     if isinstance(source, Described):
         values = source.values
     else:
         values = (await pipeline.decode(await pipeline.coded(source, face))).descriptors
     with provenance.stage("render"):
-        picture = await asyncio.to_thread(draw_png, values, size)
-    return Response(picture, media_type=PNG_TYPE, headers=provenance.headers)
+        if media_type == GLB_TYPE:
+            made = await asyncio.to_thread(head_glb, values)
+        else:
+            made = await asyncio.to_thread(draw_png, values, size)
+    return Response(made, media_type=media_type, headers=provenance.headers)
 
 
 def draw_png(values: Descriptors, size: int) -> bytes:

@@ -18,9 +18,9 @@ from semface.gateway.dependencies import (
     Quality,
     RequestPipeline,
     TargetBits,
+    choose_media_type,
     read_portions,
     read_quality,
-    require_acceptable,
 )
 from semface.gateway.pipeline import Coded, FaceChoice, choose
 from semface.gateway.routes.subjects import identify_faces
@@ -95,7 +95,7 @@ async def encode(
     face: Choice = FaceChoice.ONLY,
 ) -> Response:
     """Code the one face of a photograph into a bitstream frame; its models and times are in the headers."""
-    require_acceptable(request, BITSTREAM_TYPE)
+    choose_media_type(request, BITSTREAM_TYPE)
     portions = read_portions(portion)
     chosen = choose((await pipeline.extract(await _read_photograph(request))).good_faces, face)
     coding = await pipeline.encode(chosen.descriptors, read_quality(quality, bits), portions, bits)
