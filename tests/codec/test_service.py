@@ -118,15 +118,58 @@ async def test_what_is_no_protobuf_is_refused(channel: grpc.aio.Channel) -> None
     assert (await refused(call(b"\xff\xff\xff")))[1] == "MESSAGE_MALFORMED"
 
 
-async def test_streams_are_declared_but_not_served_yet(stub: codec_pb2_grpc.CodecServiceStub) -> None:
-    for stream, message in (
-        (stub.EncodeStream, wire.EncodeStreamRequest()),
-        (stub.DecodeStream, wire.DecodeStreamRequest()),
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async for _ in stream(iter([message])):
-                pass
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+def moments(count: int, **fields: Any) -> list[wire.EncodeStreamRequest]:
+    """Return the requests of a face that keeps still; the first one has ``fields``."""
+    face = pack_descriptors(faces(1))
+    first = wire.EncodeStreamRequest(face=face, **fields)
+    return [first] + [wire.EncodeStreamRequest(face=face) for _ in range(count - 1)]
+
+
+async def test_a_moving_face_goes_round_in_a_stream(stub: codec_pb2_grpc.CodecServiceStub) -> None:
+    requests = moments(5, quality_name="high")
+    requests[3].refresh = True
+    coded = [answer async for answer in stub.EncodeStream(iter(requests))]
+    key, predicted = wire.FRAME_TYPE_KEY, wire.FRAME_TYPE_PREDICTED
+    assert [answer.frame.type for answer in coded] == [key, predicted, predicted, key, predicted]
+    for answer in coded:
+        frame = answer.frame
+        assert frame.header_bits + sum(payload.bits for payload in frame.payloads) == 8 * len(frame.data)
+        assert frame.quality_name == "high"
+        assert frame.type == key or frame.header_bits == 12
+    frames = [wire.DecodeStreamRequest(frame=answer.frame.data, model_hash=coded[0].model.hash) for answer in coded]
+    frames[1].frame = b""
+    shown = [answer async for answer in stub.DecodeStream(iter(frames))]
+    done, held = wire.FRAME_STATE_DECODED, wire.FRAME_STATE_CONCEALED
+    assert [answer.state for answer in shown] == [done, held, held, done, done]
+    assert shown[2].face == shown[0].face
+    assert list(shown[4].face.portions) == [1, 2, 3]
+
+
+async def test_a_stream_joined_late_answers_no_face_until_a_key(stub: codec_pb2_grpc.CodecServiceStub) -> None:
+    coded = [answer.frame.data async for answer in stub.EncodeStream(iter(moments(2)))]
+    frames = [wire.DecodeStreamRequest(frame=coded[1]), wire.DecodeStreamRequest(frame=coded[0])]
+    first, second = [answer async for answer in stub.DecodeStream(iter(frames))]
+    assert first.state == wire.FRAME_STATE_WAITING
+    assert not first.HasField("face")
+    assert second.state == wire.FRAME_STATE_DECODED
+
+
+async def test_every_bad_stream_is_refused_by_name(stub: codec_pb2_grpc.CodecServiceStub, codec: Codec) -> None:
+    good = (await codec.encode(faces(1)))[0]
+    nan, absent = moments(1), pack_descriptors(faces(1), Portion.IDENTITY)
+    nan[0].face.rotation = np.array([np.nan, 0, 0], "<f4").tobytes()
+    invalid, failed = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
+    encode, decode, received = stub.EncodeStream, stub.DecodeStream, wire.DecodeStreamRequest
+    cases: list[tuple[Any, grpc.StatusCode, str, str]] = [
+        (encode(iter(nan)), invalid, "NOT_FINITE", "face.rotation"),
+        (encode(iter([wire.EncodeStreamRequest(face=absent)])), failed, "GROUP_ABSENT", "face"),
+        (encode(iter(moments(1, quality_name="best"))), invalid, "FIELD_INVALID", "quality_name"),
+        (encode(iter(moments(1, portions=[1]))), invalid, "FIELD_INVALID", "portions"),
+        (decode(iter([received(frame=good, model_hash=1)])), failed, "MODEL_MISMATCH", "model_hash"),
+        (decode(iter([received(frame=bytes(10**6))])), invalid, "BITSTREAM_TOO_LARGE", "frame"),
+    ]
+    for call, code, reason, field in cases:
+        assert await refused(anext(aiter(call))) == (code, reason, [field])
 
 
 async def test_messages_of_errors_hold_no_face_data(stub: codec_pb2_grpc.CodecServiceStub) -> None:

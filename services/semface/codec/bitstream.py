@@ -29,6 +29,9 @@ MAX_PREDICTED: Final = 255
 
 MIN_PREDICTED_BYTES: Final = 2
 
+PREDICTED_OVERHEAD_BITS: Final = 12
+"""Head and check of a predicted frame."""
+
 MAX_QUALITIES: Final = 8
 """The quality field has three bits."""
 

@@ -1,15 +1,19 @@
 """The gRPC service of the codec: a thin adapter over its core."""
 
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Final, NoReturn
+from types import MappingProxyType
+from typing import Any, Final
 
 import grpc
 import numpy as np
 
-from semface.codec.bitstream import CHECK_BYTES, outline
+from semface.codec.bitstream import CHECK_BYTES, PREDICTED_OVERHEAD_BITS, is_predicted, outline
 from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
+from semface.codec.prior import Quality
+from semface.codec.session import FrameState, SessionDecoder, SessionEncoder, Shown
 from semface.codec.settings import CodecSettings
-from semface.descriptors import DESCRIPTOR_SIZE
+from semface.descriptors import DESCRIPTOR_SIZE, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine
 from semface.messages import (
@@ -19,19 +23,28 @@ from semface.messages import (
     pack_portions,
     require_items,
     unpack_all_descriptors,
+    unpack_descriptors,
     unpack_portions,
 )
 from semface.rpc.server import Service
-from semface.rpc.timing import current_clock
+from semface.rpc.timing import CallClock, current_clock
 from semface.v1 import codec_pb2, codec_pb2_grpc
 
 SERVICE_NAME: Final = "semface.v1.CodecService"
+
+_STATES: Final = MappingProxyType(
+    {
+        FrameState.DECODED: codec_pb2.FRAME_STATE_DECODED,
+        FrameState.CONCEALED: codec_pb2.FRAME_STATE_CONCEALED,
+        FrameState.WAITING: codec_pb2.FRAME_STATE_WAITING,
+    }
+)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CodecService(codec_pb2_grpc.CodecServiceServicer):
-    """``semface.v1.CodecService``; the streams are not served yet and answer UNIMPLEMENTED."""
+    """``semface.v1.CodecService``."""
 
     def __init__(self, codec: Codec, max_faces: int) -> None:
         """Answer with ``codec`` for at most ``max_faces`` faces or frames a call."""
@@ -47,10 +60,7 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
         portions = unpack_portions(request.portions, "portions")
         values, present = unpack_all_descriptors(request.faces, "faces")
         for index, held in enumerate(present):
-            if portions not in held:
-                field = f"faces[{index}]"
-                message = f"{field}: groups of a portion that is asked for are absent"
-                raise SemfaceError(Reason.GROUP_ABSENT, message, field=field)
+            _require(portions, held, f"faces[{index}]")
         with current_clock().inference():
             frames = await self._codec.encode(values, quality, portions, bits=bits)
         return codec_pb2.EncodeResponse(
@@ -60,32 +70,61 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
     async def Decode(self, request: codec_pb2.DecodeRequest, context: Context) -> codec_pb2.DecodeResponse:
         """Decode frames that stand alone."""
         require_items(len(request.frames), "frames", self._max_faces)
-        if request.model_hash not in (0, self._model.hash):
-            message = (
-                f"the frames were made by the codec model {request.model_hash:016x}, this service decodes "
-                f"{self._model.hash:016x}"
-            )
-            raise SemfaceError(Reason.MODEL_MISMATCH, message, field="model_hash")
+        self._require_own(request.model_hash)
         with current_clock().inference():
             faces = await self._codec.decode(list(request.frames))
         return codec_pb2.DecodeResponse(
             faces=[_face(face) for face in faces], model=self._model, timings=current_clock().timings()
         )
 
-    def EncodeStream(self, request_iterator: Any, context: Any) -> NoReturn:
-        """Not served yet: prediction over time comes with sessions."""
-        raise NotImplementedError
+    async def EncodeStream(
+        self, request_iterator: AsyncIterator[codec_pb2.EncodeStreamRequest], context: Context
+    ) -> AsyncIterator[codec_pb2.EncodeStreamResponse]:
+        """Code a moving face, frame by frame."""
+        encoder, portions = None, Portion.ALL
+        async for request in request_iterator:
+            clock = CallClock()
+            if encoder is None:
+                portions = unpack_portions(request.portions, "portions")
+                asked = self._quality(request) if request.WhichOneof("quality") else None
+                encoder = SessionEncoder(self._codec, asked, portions)
+            values, present = unpack_descriptors(request.face, "face")
+            _require(portions, present, "face")
+            with clock.inference():
+                data = await encoder.encode(values, refresh=request.refresh)
+            frame = self._predicted(data, encoder.quality) if is_predicted(data) else self._frame(data)
+            yield codec_pb2.EncodeStreamResponse(frame=frame, model=self._model, timings=clock.timings())
 
-    def DecodeStream(self, request_iterator: Any, context: Any) -> NoReturn:
-        """Not served yet, as ``EncodeStream``."""
-        raise NotImplementedError
+    async def DecodeStream(
+        self, request_iterator: AsyncIterator[codec_pb2.DecodeStreamRequest], context: Context
+    ) -> AsyncIterator[codec_pb2.DecodeStreamResponse]:
+        """Decode the frames of a moving face; what is lost is concealed."""
+        decoder = None
+        async for request in request_iterator:
+            clock = CallClock()
+            if decoder is None:
+                self._require_own(request.model_hash)
+                decoder = SessionDecoder(self._codec)
+            with clock.inference():
+                try:
+                    shown = await decoder.decode(request.frame)
+                except SemfaceError as error:
+                    raise SemfaceError(error.reason, f"frame: {error.message}", field="frame") from error
+            yield codec_pb2.DecodeStreamResponse(
+                face=_shown_face(shown), model=self._model, timings=clock.timings(), state=_STATES[shown.state]
+            )
 
     async def canary(self) -> None:
         """Code and decode one face; raises when that fails."""
         frames = await self._codec.encode(np.zeros((1, DESCRIPTOR_SIZE), np.float32))
         await self._codec.decode(frames)
 
-    def _quality(self, request: codec_pb2.EncodeRequest) -> int:
+    def _require_own(self, model_hash: int) -> None:
+        if model_hash not in (0, self._model.hash):
+            message = f"the frames were made by the codec model {model_hash:016x}, this service decodes "
+            raise SemfaceError(Reason.MODEL_MISMATCH, f"{message}{self._model.hash:016x}", field="model_hash")
+
+    def _quality(self, request: codec_pb2.EncodeRequest | codec_pb2.EncodeStreamRequest) -> int:
         """Return the number of the quality asked for; raises FIELD_INVALID for an unknown one."""
         field = request.WhichOneof("quality")
         try:
@@ -108,6 +147,17 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
             type=codec_pb2.FRAME_TYPE_KEY,
         )
 
+    def _predicted(self, data: bytes, quality: Quality) -> codec_pb2.Frame:
+        bits = 8 * len(data) - PREDICTED_OVERHEAD_BITS
+        return codec_pb2.Frame(
+            data=data,
+            header_bits=PREDICTED_OVERHEAD_BITS,
+            payloads=[codec_pb2.Payload(portion=PORTIONS[Portion.EXPRESSION], bits=bits)],
+            quality_name=quality.name,
+            quality_number=quality.index,
+            type=codec_pb2.FRAME_TYPE_PREDICTED,
+        )
+
 
 def services(engine: Engine, settings: CodecSettings) -> list[Service]:
     """Return the codec service over ``engine``. Raises MODEL_UNKNOWN when the repository has no codec."""
@@ -123,3 +173,16 @@ def _face(decoded: Decoded) -> codec_pb2.DecodedFace:
         quality_name=decoded.quality.name,
         quality_number=decoded.quality.index,
     )
+
+
+def _shown_face(shown: Shown) -> codec_pb2.DecodedFace | None:
+    if shown.quality is None:
+        return None
+    return _face(Decoded(shown.descriptors, shown.portions, shown.quality))
+
+
+def _require(asked: Portion, held: Portion, field: str) -> None:
+    """Raise GROUP_ABSENT unless a face that holds the portions ``held`` has all that are ``asked`` for."""
+    if asked not in held:
+        message = f"{field}: groups of a portion that is asked for are absent"
+        raise SemfaceError(Reason.GROUP_ABSENT, message, field=field)

@@ -119,7 +119,7 @@ class SessionEncoder:
             message = f"a key frame has to come each 1 to {MAX_PREDICTED + 1} frames"
             raise SemfaceError(Reason.FIELD_INVALID, message, field="key_interval")
         self._codec, self._portions = codec, portions
-        self._quality = session_quality(codec) if quality is None else codec.quality(quality)
+        self.quality = session_quality(codec) if quality is None else codec.quality(quality)
         self._interval, self._steering = key_interval, Steering(codec, bit_weight)
         self._chain: _Chain | None = None
 
@@ -143,14 +143,14 @@ class SessionEncoder:
 
     async def _key(self, face: Descriptors, portions: Portion) -> bytes:
         latents = await self._codec.analyse(face[None])
-        priors = {portion: self._quality.portions[portion] for portion in PORTION_ORDER if portion in portions}
+        priors = {portion: self.quality.portions[portion] for portion in PORTION_ORDER if portion in portions}
         symbols = {portion: prior.quantise(latents)[0] for portion, prior in priors.items()}
         payloads = {portion: prior.tables.encode(symbols[portion]) for portion, prior in priors.items()}
         model_hash = bytes.fromhex(self._codec.model_hash)
         moved, payload = symbols[Portion.EXPRESSION], payloads[Portion.EXPRESSION]
         series = 0 if self._chain is None else 1 - (self._chain.series or 0)
-        self._chain = replace(_Chain.begin(self._quality, payload, moved, model_hash), series=series)
-        return pack(self._quality.index, payloads, model_hash)
+        self._chain = replace(_Chain.begin(self.quality, payload, moved, model_hash), series=series)
+        return pack(self.quality.index, payloads, model_hash)
 
 
 class SessionDecoder:
@@ -198,6 +198,7 @@ class SessionDecoder:
             self._latents[PORTION_LATENTS[portion]] = 0
             self._show(quality.portions[portion], found)
             self._portions |= portion
+        self._quality = self._quality or quality
         # Without expression a frame only refreshes the rest: the chain goes on.
         if Portion.EXPRESSION in symbols:
             self._quality = quality

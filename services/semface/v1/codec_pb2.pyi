@@ -44,6 +44,34 @@ FRAME_TYPE_PREDICTED: FrameType.ValueType  # 2
 """Needs the frames before it."""
 Global___FrameType: _TypeAlias = FrameType  # noqa: Y015
 
+class _FrameState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FrameStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FrameState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FRAME_STATE_UNSPECIFIED: _FrameState.ValueType  # 0
+    """Not set; never answered."""
+    FRAME_STATE_DECODED: _FrameState.ValueType  # 1
+    """Decoded."""
+    FRAME_STATE_CONCEALED: _FrameState.ValueType  # 2
+    """Lost, damaged or without the frames before it: the last face is held. Only a key frame ends this: ask the sender for one."""
+    FRAME_STATE_WAITING: _FrameState.ValueType  # 3
+    """The same before the first key frame: there is no face yet."""
+
+class FrameState(_FrameState, metaclass=_FrameStateEnumTypeWrapper):
+    """What became of a frame of a stream."""
+
+FRAME_STATE_UNSPECIFIED: FrameState.ValueType  # 0
+"""Not set; never answered."""
+FRAME_STATE_DECODED: FrameState.ValueType  # 1
+"""Decoded."""
+FRAME_STATE_CONCEALED: FrameState.ValueType  # 2
+"""Lost, damaged or without the frames before it: the last face is held. Only a key frame ends this: ask the sender for one."""
+FRAME_STATE_WAITING: FrameState.ValueType  # 3
+"""The same before the first key frame: there is no face yet."""
+Global___FrameState: _TypeAlias = FrameState  # noqa: Y015
+
 @_typing.final
 class EncodeRequest(_message.Message):
     """Faces to code, all at one quality."""
@@ -310,17 +338,22 @@ class EncodeStreamRequest(_message.Message):
     QUALITY_NAME_FIELD_NUMBER: _builtins.int
     QUALITY_NUMBER_FIELD_NUMBER: _builtins.int
     PORTIONS_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
     quality_name: _builtins.str
     """Name of a quality of the codec model."""
     quality_number: _builtins.int
     """Number of a quality of the codec model, from 0."""
+    refresh: _builtins.bool
+    """Whether to answer a key frame with all these portions. The first frame is one; later keys, at least each 250 frames,
+    leave identity out.
+    """
     @_builtins.property
     def face(self) -> _descriptors_pb2.Descriptors:
-        """The face."""
+        """The face; needs every group of the portions asked for in the first message, else GROUP_ABSENT."""
 
     @_builtins.property
     def portions(self) -> _containers.RepeatedScalarFieldContainer[_descriptors_pb2.Portion.ValueType]:
-        """The portions to code, all three where empty; read in the first message only."""
+        """The portions to code, all three where empty, expression among them; read in the first message only."""
 
     def __init__(
         self,
@@ -329,10 +362,11 @@ class EncodeStreamRequest(_message.Message):
         quality_name: _builtins.str = ...,
         quality_number: _builtins.int = ...,
         portions: _abc.Iterable[_descriptors_pb2.Portion.ValueType] | None = ...,
+        refresh: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "portions", b"portions", "quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "portions", b"portions", "quality", b"quality", "quality_name", b"quality_name", "quality_number", b"quality_number", "refresh", b"refresh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_quality: _TypeAlias = _typing.Literal["quality_name", "quality_number"]  # noqa: Y015
     _WhichOneofArgType_quality: _TypeAlias = _typing.Literal["quality", b"quality"]  # noqa: Y015
@@ -385,7 +419,7 @@ class DecodeStreamRequest(_message.Message):
     FRAME_FIELD_NUMBER: _builtins.int
     MODEL_HASH_FIELD_NUMBER: _builtins.int
     frame: _builtins.bytes
-    """The frame."""
+    """The frame; empty where it was lost on the way."""
     model_hash: _builtins.int
     """Hash of the codec model that made it, as in DecodeRequest; read in the first message only."""
     def __init__(
@@ -411,9 +445,12 @@ class DecodeStreamResponse(_message.Message):
     FACE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___FrameState.ValueType
+    """What became of the frame."""
     @_builtins.property
     def face(self) -> Global___DecodedFace:
-        """What the frame, with those before it, says of the face."""
+        """What the frame, with those before it, says of the face; absent while waiting. Its portions are all that came so far."""
 
     @_builtins.property
     def model(self) -> _descriptors_pb2.Model:
@@ -429,10 +466,11 @@ class DecodeStreamResponse(_message.Message):
         face: Global___DecodedFace | None = ...,
         model: _descriptors_pb2.Model | None = ...,
         timings: _descriptors_pb2.Timings | None = ...,
+        state: Global___FrameState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "model", b"model", "timings", b"timings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "model", b"model", "timings", b"timings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["face", b"face", "model", b"model", "state", b"state", "timings", b"timings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

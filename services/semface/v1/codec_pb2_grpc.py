@@ -79,15 +79,16 @@ class CodecServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EncodeStream(self, request_iterator, context):
-        """Codes the moving picture of one face: a key frame, then frames predicted from those before. Not served yet: answers
-        UNIMPLEMENTED.
+        """Codes the moving picture of one face: a key frame, then frames predicted from those before. One answer for each
+        request, in order. The session ends with the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DecodeStream(self, request_iterator, context):
-        """Decodes the frames of one EncodeStream in their order. Not served yet: answers UNIMPLEMENTED.
+        """Decodes the frames of one EncodeStream in their order, one answer for each; may begin at any of them. A frame that is
+        lost, damaged or without its predecessors is no error: the last face is answered again until the next key frame.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

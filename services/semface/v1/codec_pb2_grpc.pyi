@@ -42,11 +42,13 @@ class CodecServiceStub:
     BITSTREAM_TOO_LARGE, one of a later format with BITSTREAM_VERSION.
     """
     EncodeStream: _grpc.StreamStreamMultiCallable[_codec_pb2.EncodeStreamRequest, _codec_pb2.EncodeStreamResponse]
-    """Codes the moving picture of one face: a key frame, then frames predicted from those before. Not served yet: answers
-    UNIMPLEMENTED.
+    """Codes the moving picture of one face: a key frame, then frames predicted from those before. One answer for each
+    request, in order. The session ends with the stream.
     """
     DecodeStream: _grpc.StreamStreamMultiCallable[_codec_pb2.DecodeStreamRequest, _codec_pb2.DecodeStreamResponse]
-    """Decodes the frames of one EncodeStream in their order. Not served yet: answers UNIMPLEMENTED."""
+    """Decodes the frames of one EncodeStream in their order, one answer for each; may begin at any of them. A frame that is
+    lost, damaged or without its predecessors is no error: the last face is answered again until the next key frame.
+    """
 
 @_typing.type_check_only
 class CodecServiceAsyncStub(CodecServiceStub):
@@ -62,11 +64,13 @@ class CodecServiceAsyncStub(CodecServiceStub):
     BITSTREAM_TOO_LARGE, one of a later format with BITSTREAM_VERSION.
     """
     EncodeStream: _aio.StreamStreamMultiCallable[_codec_pb2.EncodeStreamRequest, _codec_pb2.EncodeStreamResponse]  # type: ignore[assignment]
-    """Codes the moving picture of one face: a key frame, then frames predicted from those before. Not served yet: answers
-    UNIMPLEMENTED.
+    """Codes the moving picture of one face: a key frame, then frames predicted from those before. One answer for each
+    request, in order. The session ends with the stream.
     """
     DecodeStream: _aio.StreamStreamMultiCallable[_codec_pb2.DecodeStreamRequest, _codec_pb2.DecodeStreamResponse]  # type: ignore[assignment]
-    """Decodes the frames of one EncodeStream in their order. Not served yet: answers UNIMPLEMENTED."""
+    """Decodes the frames of one EncodeStream in their order, one answer for each; may begin at any of them. A frame that is
+    lost, damaged or without its predecessors is no error: the last face is answered again until the next key frame.
+    """
 
 class CodecServiceServicer(metaclass=_abc_1.ABCMeta):
     """Codes descriptors into bitstream frames and back. A batch is one call: a face or frame at fault fails the whole call, and
@@ -97,8 +101,8 @@ class CodecServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_codec_pb2.EncodeStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_codec_pb2.EncodeStreamResponse], _abc.AsyncIterator[_codec_pb2.EncodeStreamResponse]]:
-        """Codes the moving picture of one face: a key frame, then frames predicted from those before. Not served yet: answers
-        UNIMPLEMENTED.
+        """Codes the moving picture of one face: a key frame, then frames predicted from those before. One answer for each
+        request, in order. The session ends with the stream.
         """
 
     @_abc_1.abstractmethod
@@ -107,6 +111,8 @@ class CodecServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_codec_pb2.DecodeStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_codec_pb2.DecodeStreamResponse], _abc.AsyncIterator[_codec_pb2.DecodeStreamResponse]]:
-        """Decodes the frames of one EncodeStream in their order. Not served yet: answers UNIMPLEMENTED."""
+        """Decodes the frames of one EncodeStream in their order, one answer for each; may begin at any of them. A frame that is
+        lost, damaged or without its predecessors is no error: the last face is answered again until the next key frame.
+        """
 
 def add_CodecServiceServicer_to_server(servicer: CodecServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
