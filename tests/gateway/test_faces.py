@@ -69,6 +69,4 @@ def test_the_accept_header_chooses_between_picture_and_mesh(client: httpx.Client
 def test_a_form_that_no_face_has_is_refused(client: httpx.Client) -> None:
     headers = {"Accept": "model/obj, image/png;q=0"}
     answer = client.post("/v1/render", json={"descriptors": [0.0] * 257}, headers=headers)
-        "/v1/render", json={"descriptors": [0.0] * 257}, headers={"Accept": "model/obj, image/png;q=0"}
-    )
     assert (answer.status_code, answer.json()["reason"]) == (406, "NOT_ACCEPTABLE")
