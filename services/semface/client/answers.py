@@ -1,6 +1,7 @@
 """What the services answer, with arrays for vectors. The protos say more of each field."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,11 +94,23 @@ class Frame:
     """Bits of each payload, in the order of the frame."""
     quality_name: str
     quality_number: int
+    key: bool = True
+    """Whether it stands alone; else it needs the frames before it."""
 
     @property
     def bits(self) -> int:
         """The whole frame."""
         return 8 * len(self.data)
+
+
+class FrameState(Enum):
+    """What became of a frame of a stream at the receiver."""
+
+    DECODED = 1
+    CONCEALED = 2
+    """Lost, damaged or without the frames before it: the last face is held until the next key frame."""
+    WAITING = 3
+    """The same before the first key frame: there is no face yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,15 @@ class DecodedFace:
     portions: Portion
     quality_name: str
     quality_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFace:
+    """What a receiver of a moving face has after a frame."""
+
+    state: FrameState
+    face: DecodedFace | None
+    """None while waiting for the first key frame."""
 
 
 @dataclass(frozen=True, slots=True)

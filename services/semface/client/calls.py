@@ -223,7 +223,36 @@ def _encoding(message: codec_pb2.EncodeResponse) -> answers.Encoding:
 
 def _frame(message: codec_pb2.Frame) -> answers.Frame:
     payload_bits = {unpack_portions([payload.portion], "payloads"): payload.bits for payload in message.payloads}
-    return answers.Frame(message.data, message.header_bits, payload_bits, message.quality_name, message.quality_number)
+    key = message.type == codec_pb2.FRAME_TYPE_KEY
+    named = message.quality_name, message.quality_number
+    return answers.Frame(message.data, message.header_bits, payload_bits, *named, key)
+
+
+def moments(
+    quality: str | int | None = None, portions: Portion = Portion.ALL
+) -> Callable[[ArrayLike], codec_pb2.EncodeStreamRequest]:
+    """Return what makes requests of the faces (257,) of a moving face; each request names quality and portions."""
+
+    def request(face: ArrayLike) -> codec_pb2.EncodeStreamRequest:
+        message = codec_pb2.EncodeStreamRequest(face=pack_descriptors(face, portions), portions=pack_portions(portions))
+        if isinstance(quality, str):
+            message.quality_name = quality
+        elif quality is not None:
+            message.quality_number = quality
+        return message
+
+    return request
+
+
+def read_moment(message: codec_pb2.EncodeStreamResponse) -> answers.Frame:
+    """Return one frame of a moving face."""
+    return _frame(message.frame)
+
+
+def read_shown(message: codec_pb2.DecodeStreamResponse) -> answers.ShownFace:
+    """Return what a receiver has after one frame."""
+    face = _decoded(message.face, "face") if message.HasField("face") else None
+    return answers.ShownFace(answers.FrameState(message.state), face)
 
 
 def _decoding(message: codec_pb2.DecodeResponse) -> answers.Decoding:

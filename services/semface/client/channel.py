@@ -1,18 +1,23 @@
 """The two clients: one channel each, and every call of ``semface.client.calls`` as a method."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import grpc
 import grpc.aio
+from numpy.typing import ArrayLike
 
 from semface.client import calls
-from semface.client.answers import Extraction
+from semface.client.answers import Extraction, Frame, ShownFace
 from semface.client.calls import Call
 from semface.client.errors import to_call_error
+from semface.descriptors import Portion
+from semface.v1.codec_pb2 import DecodeStreamRequest
+from semface.v1.codec_pb2_grpc import CodecServiceStub
 from semface.v1.extraction_pb2 import ExtractStreamRequest
 from semface.v1.extraction_pb2_grpc import ExtractionServiceStub
 
@@ -102,21 +107,53 @@ class AsyncClient(_Connection):
         DEADLINE_EXCEEDED when no image comes for as long as the server is set to wait. What ``images`` raises is raised
         here.
         """
+        requests = (ExtractStreamRequest(image=image) async for image in images)
+        async with aclosing(self._stream(ExtractionServiceStub, "ExtractStream", requests)) as answers:
+            async for message in answers:
+                yield calls.read_extraction(message)
+
+    async def encode_stream(
+        self, faces: AsyncIterator[ArrayLike], *, quality: str | int | None = None, portions: Portion = Portion.ALL
+    ) -> AsyncIterator[Frame]:
+        """Yield a frame for each of ``faces`` (257,), moments of one moving face: a key first, then predicted ones.
+
+        ``quality`` is a name or number, None the session's own. Ends and fails as ``extract_stream``.
+        """
+        request = calls.moments(quality, portions)
+        requests = (request(face) async for face in faces)
+        async with aclosing(self._stream(CodecServiceStub, "EncodeStream", requests)) as answers:
+            async for message in answers:
+                yield calls.read_moment(message)
+
+    async def decode_stream(
+        self, frames: AsyncIterator[bytes | None], *, model_hash: int = 0
+    ) -> AsyncIterator[ShownFace]:
+        """Yield what a receiver shows after each of ``frames``; None or no bytes say that one was lost.
+
+        ``model_hash`` as in ``decode``. Ends and fails as ``extract_stream``.
+        """
+        requests = (DecodeStreamRequest(frame=frame or b"", model_hash=model_hash) async for frame in frames)
+        async with aclosing(self._stream(CodecServiceStub, "DecodeStream", requests)) as answers:
+            async for message in answers:
+                yield calls.read_shown(message)
+
+    async def _stream(self, stub: Callable[..., Any], method: str, messages: AsyncIterator[Any]) -> AsyncGenerator[Any]:
+        """Yield the answers to ``messages``; what ``messages`` raises is raised here."""
         failures: list[Exception] = []
 
-        async def requests() -> AsyncIterator[ExtractStreamRequest]:
+        async def requests() -> AsyncIterator[Any]:
             try:
-                async for image in images:
-                    yield ExtractStreamRequest(image=image)
+                async for message in messages:
+                    yield message
             except Exception as error:
                 # grpc would only log it and cancel the call.
                 failures.append(error)
                 call.cancel()
 
-        call = self._stub(ExtractionServiceStub).ExtractStream(requests())
+        call = getattr(self._stub(stub), method)(requests())
         try:
-            async for message in call:
-                yield calls.read_extraction(message)
+            async for answer in call:
+                yield answer
         except grpc.RpcError as error:
             raise to_call_error(error) from error
         except asyncio.CancelledError:
@@ -165,21 +202,37 @@ class Client(_Connection):
 
     def extract_stream(self, images: Iterable[bytes]) -> Iterator[Extraction]:
         """Yield the faces of each of ``images`` as ``AsyncClient.extract_stream``; a thread of its own reads them."""
+        requests = (ExtractStreamRequest(image=image) for image in images)
+        for message in self._stream(ExtractionServiceStub, "ExtractStream", requests):
+            yield calls.read_extraction(message)
+
+    def encode_stream(
+        self, faces: Iterable[ArrayLike], *, quality: str | int | None = None, portions: Portion = Portion.ALL
+    ) -> Iterator[Frame]:
+        """Yield a frame for each of ``faces`` as ``AsyncClient.encode_stream``; a thread of its own reads them."""
+        messages = map(calls.moments(quality, portions), faces)
+        yield from map(calls.read_moment, self._stream(CodecServiceStub, "EncodeStream", messages))
+
+    def decode_stream(self, frames: Iterable[bytes | None], *, model_hash: int = 0) -> Iterator[ShownFace]:
+        """Yield what is shown after each of ``frames`` as ``AsyncClient.decode_stream``."""
+        messages = (DecodeStreamRequest(frame=frame or b"", model_hash=model_hash) for frame in frames)
+        yield from map(calls.read_shown, self._stream(CodecServiceStub, "DecodeStream", messages))
+
+    def _stream(self, stub: Callable[..., Any], method: str, messages: Iterator[Any]) -> Iterator[Any]:
+        """Yield the answers to ``messages``; what ``messages`` raises is raised here."""
         failures: list[Exception] = []
 
-        def requests() -> Iterator[ExtractStreamRequest]:
+        def requests() -> Iterator[Any]:
             try:
-                for image in images:
-                    yield ExtractStreamRequest(image=image)
+                yield from messages
             except Exception as error:
                 # grpc would only log it and cancel the call.
                 failures.append(error)
                 call.cancel()
 
-        call = self._stub(ExtractionServiceStub).ExtractStream(requests())
+        call = getattr(self._stub(stub), method)(requests())
         try:
-            for message in call:
-                yield calls.read_extraction(message)
+            yield from call
         except grpc.RpcError as error:
             if failures:
                 raise failures[0] from None
