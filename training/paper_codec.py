@@ -4,9 +4,9 @@
     python -m training.paper_codec --bits 1410 --output build/paper-1410
 
 Recipe ``paper`` of :mod:`training.codec`. Rate is what the paper's entropy coder makes of the integers of the faces
-held out: exponential Golomb codes and the order-0 adaptive model. With ``--bits`` λ is searched by halving its logarithm's
-range over short trainings, then trained in full; where the full training misses the target, λ is moved along the
-slope seen and trained again.
+held out: exponential Golomb codes and the order-0 adaptive model. With ``--bits`` λ is searched by halving its
+logarithm's range over short trainings, then trained in full; where the full training misses the target, λ is moved
+along the slope seen and trained again.
 """
 
 import argparse

@@ -114,3 +114,8 @@ def test_a_target_in_bits_chooses_the_quality(run: Run, photo: Path, tmp_path: P
     assert sizes[0] < sizes[1]
     refused = run("encode", photo, "--bits", 300, "--quality", "low")
     assert "either a quality or a target" in refused.stderr
+
+
+def test_a_decoded_expression_is_told_as_blendshapes_where_asked(run: Run, bitstream: Path) -> None:
+    assert len(answer(run, "decode", bitstream, "--blendshapes")["blendshapes"]) == 52
+    assert "blendshapes" not in answer(run, "decode", bitstream)

@@ -70,3 +70,11 @@ def test_a_form_that_no_face_has_is_refused(client: httpx.Client) -> None:
     headers = {"Accept": "model/obj, image/png;q=0"}
     answer = client.post("/v1/render", json={"descriptors": [0.0] * 257}, headers=headers)
     assert (answer.status_code, answer.json()["reason"]) == (406, "NOT_ACCEPTABLE")
+
+
+def test_a_decoded_expression_is_told_as_blendshapes_where_asked(client: httpx.Client, frame: bytes) -> None:
+    plain = client.post("/v1/decode", content=frame, headers=BITSTREAM).raise_for_status().json()
+    told = client.post("/v1/decode?blendshapes=true", content=frame, headers=BITSTREAM).raise_for_status().json()
+    assert plain["blendshapes"] is None
+    assert len(told["blendshapes"]) == 52
+    assert all(0 <= weight <= 1 for weight in told["blendshapes"].values())

@@ -88,21 +88,27 @@ def encode(
 @app.command()
 def decode(
     bitstream: Annotated[Path, typer.Argument(help="A bitstream file.", exists=True, dir_okay=False)],
+    blendshapes: Annotated[
+        bool, typer.Option("--blendshapes", help="ARKit's 52 weights of the expression too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Decode a bitstream into the numbers of the face."""
     from semface.cli.chain import read_input, with_chain
     from semface.descriptors import GROUPS, PORTION_GROUPS, portion_names
+    from semface.morphable.blendshapes import decoded_weights
 
     given = read_input(bitstream)
 
     async def work(chain: "Chain") -> dict[str, Any]:
         face = (await chain.codec.decode([given.data]))[0]
         names = [name for portion in face.portions for name in PORTION_GROUPS[portion]]
+        weights = {"blendshapes": decoded_weights(face.descriptors, face.portions)} if blendshapes else {}
         return {
             "quality": face.quality.name,
             "portions": portion_names(face.portions),
             "descriptors": {name: face.descriptors[GROUPS[name]].tolist() for name in names},
+            **weights,
             "models": [chain.model("codec")],
         }
 

@@ -115,6 +115,9 @@ class Decoded(Answer):
     descriptors: dict[str, list[float]] = Field(description="The numbers of each group that travelled.")
     portions: list[str] = Field(description="The portions that travelled.")
     quality: str = Field(description="Name of the quality at which it was coded.")
+    blendshapes: dict[str, float] | None = Field(
+        description="ARKit's 52 weights of the expression, 0 to 1, where they were asked for; left is the subject's."
+    )
 
 
 class Recognized(Answer):

@@ -20,6 +20,7 @@ from semface.gateway.pipeline import Coded, FaceChoice
 from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
 from semface.media_types import GLB_TYPE
 from semface.morphable import render as render_face
+from semface.morphable.blendshapes import decoded_weights
 from semface.morphable.gltf import head_glb
 
 router = APIRouter(prefix="/v1", tags=["faces"])
@@ -28,7 +29,12 @@ PNG_TYPE = "image/png"
 
 
 @router.post("/decode", openapi_extra=describe_body(Bitstream))
-async def decode(request: Request, pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Decoded:
+async def decode(
+    request: Request,
+    pipeline: RequestPipeline,
+    provenance: AnswerProvenance,
+    blendshapes: Annotated[bool, Query(description="Also tell ARKit's 52 weights of the expression.")] = False,
+) -> answers.Decoded:
     """Decode a bitstream frame into the numbers of the face."""
     source = await read_source(request, Bitstream)
     assert isinstance(source, Bitstream)
@@ -38,6 +44,7 @@ async def decode(request: Request, pipeline: RequestPipeline, provenance: Answer
         descriptors={name: face.descriptors[GROUPS[name]].tolist() for name in names},
         portions=portion_names(face.portions),
         quality=face.quality_name,
+        blendshapes=decoded_weights(face.descriptors, face.portions) if blendshapes else None,
         models=provenance.models,
         milliseconds=provenance.milliseconds,
     )
