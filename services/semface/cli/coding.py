@@ -15,7 +15,9 @@ app = typer.Typer(rich_markup_mode=None)
 
 SUFFIX = ".semface"
 
-Photo = Annotated[Path, typer.Argument(help="A photograph: JPEG, PNG or WebP.", exists=True, dir_okay=False)]
+Photo = Annotated[
+    Path, typer.Argument(help="A photograph (JPEG, PNG, WebP); encode takes a video too.", exists=True, dir_okay=False)
+]
 Input = Annotated[Path, typer.Argument(help="A photograph or a bitstream file.", exists=True, dir_okay=False)]
 Quality = Annotated[str | None, typer.Option(help="Name or number of a quality of the codec.")]
 Bits = Annotated[
@@ -68,19 +70,28 @@ def encode(
     face: Largest = "only",
     as_json: Json = False,
 ) -> None:
-    """Code the face of a photograph into a bitstream."""
+    """Code the face of a photograph into a bitstream, or the moving face of a video into a recorded session."""
     from semface.cli.chain import count_bits, read_input, with_chain
+    from semface.cli.recording import VIDEO_SUFFIXES, record, told
     from semface.descriptors import Portion, portions_by_name
+    from semface.errors import Reason, SemfaceError
 
-    given = read_input(photo)
     portions = portions_by_name(portion) if portion else Portion.ALL
+    target = output or photo.with_suffix(SUFFIX)
+    if photo.suffix.lower() in VIDEO_SUFFIXES:
+        if bits is not None:
+            raise SemfaceError(Reason.FIELD_INVALID, "a video has no target in bits; name a --quality")
+        recording = with_chain(lambda chain: record(chain, photo, quality, portions))
+        target.write_bytes(recording.write())
+        show({"bitstream": str(target), **told(recording)}, as_json)
+        return
+    given = read_input(photo)
 
     async def work(chain: "Chain") -> bytes:
         chosen = await chain.face(given, largest=is_largest(face))
         return (await chain.codec.encode(chosen.descriptors, quality, portions, bits=bits))[0]
 
     frame = with_chain(work)
-    target = output or photo.with_suffix(SUFFIX)
     target.write_bytes(frame)
     show({"bitstream": str(target), "bits": count_bits(frame), "photograph_bytes": len(given.data)}, as_json)
 
@@ -93,14 +104,17 @@ def decode(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Decode a bitstream into the numbers of the face."""
+    """Decode a bitstream into the numbers of the face, a recorded session into those of each moment."""
     from semface.cli.chain import read_input, with_chain
+    from semface.cli.recording import is_recording, replay
     from semface.descriptors import GROUPS, PORTION_GROUPS, portion_names
     from semface.morphable.blendshapes import decoded_weights
 
     given = read_input(bitstream)
 
     async def work(chain: "Chain") -> dict[str, Any]:
+        if is_recording(given.data):
+            return await replay(chain, given.data)
         face = (await chain.codec.decode([given.data]))[0]
         names = [name for portion in face.portions for name in PORTION_GROUPS[portion]]
         weights = {"blendshapes": decoded_weights(face.descriptors, face.portions)} if blendshapes else {}

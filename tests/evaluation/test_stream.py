@@ -1,0 +1,86 @@
+"""Figures of a session: what goes in, what is counted, what is compared."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semface.codec.core import Codec
+from semface.descriptors import GROUPS, Portion
+from semface.errors import Reason, SemfaceError
+from semface.evaluation.moving_faces import PICTURE_SIZE, moving_descriptors, moving_pictures
+from semface.evaluation.stream import describe_motion, evaluate_stream, landmark_shift
+from semface.extraction.steadiness import SteadySquare
+from semface.extraction.video import Video
+from semface.inference.embedded import EmbeddedEngine
+from tests.codec.faces import faces
+
+
+async def test_a_still_face_costs_a_key_and_next_to_nothing_after(tiny_repository: Path) -> None:
+    engine = EmbeddedEngine(tiny_repository)
+    still = np.repeat(faces(1), 25, axis=0)
+    figures = await evaluate_stream(Codec(engine, tiny_repository), still, 0, "high", Portion.EXPRESSION)
+    await engine.close()
+    assert figures.frames == 25
+    assert figures.predicted_bits_mean is not None
+    assert figures.predicted_bits_mean < 60 < figures.key_bits_mean
+    total = 24 * figures.predicted_bits_mean + figures.key_bits_mean
+    assert figures.bits_per_frame_mean == pytest.approx(total / 25)
+    assert figures.expression_agreement == 1.0
+    assert 0 < figures.landmark_shift < 0.05
+
+
+async def test_an_empty_video_is_refused_by_name(tiny_repository: Path) -> None:
+    engine = EmbeddedEngine(tiny_repository)
+    with pytest.raises(SemfaceError) as refused:
+        await describe_motion(engine, [], lambda _: None)
+    await engine.close()
+    assert refused.value.reason is Reason.FIELD_INVALID
+
+
+def test_the_landmark_shift_is_a_share_of_the_eyes_distance() -> None:
+    face = np.zeros((1, 257), np.float32)
+    moved = face.copy()
+    moved[0, GROUPS["translation"].start] = 1.0
+    # A millimetre of the some 90 between the outer corners of the eyes.
+    assert 0.008 < landmark_shift(moved, face)[0] < 0.015
+    assert landmark_shift(face, face)[0] == 0
+
+
+def test_a_made_up_face_moves_smoothly_and_is_the_same_every_time() -> None:
+    face = moving_descriptors(60, 3)
+    assert np.array_equal(face, moving_descriptors(60, 3))
+    where = GROUPS["rotation"]
+    assert np.abs(np.diff(face[:, where], axis=0)).max() < 0.3 * np.ptp(face[:, where], axis=0).max()
+    assert not np.diff(face[:, GROUPS["shape"]], axis=0).any()
+    (picture,) = moving_pictures(face[:1], 3)
+    assert picture.shape == (*PICTURE_SIZE, 3)
+
+
+def test_a_trembling_box_leaves_the_square_still_and_a_face_that_leaves_takes_it_along() -> None:
+    steady = SteadySquare()
+    assert steady.follow(None) is None
+    assert steady.follow((10.0, 10.0, 100.0)) == (10.0, 10.0, 100.0)
+    assert steady.follow((13.0, 8.0, 104.0)) == (10.0, 10.0, 100.0)
+    assert steady.follow(None) == (10.0, 10.0, 100.0)
+    assert steady.follow((30.0, 10.0, 100.0)) == (30.0, 10.0, 100.0)
+    assert steady.follow((30.0, 10.0, 130.0)) == (30.0, 10.0, 130.0)
+
+
+def test_a_video_is_read_frame_by_frame_and_what_is_none_is_refused(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not installed: the extra video")
+    path = tmp_path / "moving.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for grey in (40, 80, 120):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with Video(path) as video:
+        assert video.frames_per_second == 25
+        assert [round(float(frame.mean()), -1) for frame in video.frames()] == [40, 80, 120]
+    (tmp_path / "none.mp4").write_bytes(b"no video")
+    with pytest.raises(SemfaceError) as refused:
+        Video(tmp_path / "none.mp4")
+    assert refused.value.reason is Reason.IMAGE_UNDECODABLE
