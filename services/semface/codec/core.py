@@ -105,9 +105,10 @@ class Codec:
         latents = np.zeros((len(frames), LATENT_SIZE), np.float32)
         carried = []
         for start in range(0, len(frames), _FACES_BETWEEN_YIELDS):
+            if start:
+                await asyncio.sleep(0)
             end = start + _FACES_BETWEEN_YIELDS
             carried += self._read(frames[start:end], latents[start:end], start)
-            await asyncio.sleep(0)
         values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
         return [
             Decoded(_only(value, portions), portions, quality)
@@ -139,6 +140,8 @@ class Codec:
     async def _frames(self, latents: Latents, quality: Quality, portions: Portion) -> list[bytes]:
         frames = []
         for start in range(0, len(latents), _FACES_BETWEEN_YIELDS):
+            if start:
+                await asyncio.sleep(0)
             some = latents[start : start + _FACES_BETWEEN_YIELDS]
             payloads = {}
             for portion in PORTION_ORDER:
@@ -146,7 +149,6 @@ class Codec:
                     prior = quality.portions[portion]
                     payloads[portion] = prior.tables.encode_all(prior.quantise(some))
             frames += pack_all(quality.index, payloads, self._hash)
-            await asyncio.sleep(0)
         return frames
 
     def _read(self, frames: Sequence[bytes], latents: Latents, offset: int) -> list[tuple[Portion, Quality]]:
