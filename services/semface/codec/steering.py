@@ -36,6 +36,9 @@ LATENT_WEIGHT: Final = 0.03
 BIT_WEIGHT: Final = 0.08
 """What a bit counts."""
 
+MEASURES: Final = 2
+"""How often the slopes are measured for a frame: around the last one, then around what was chosen."""
+
 MOST_MOVES: Final = 300
 """Single steps of single latents that one frame may take; the search ends long before."""
 
@@ -63,22 +66,26 @@ class Steering:
         wanted = prior.scaled(latents)[0].astype(np.float64) - motion.latents
         if np.abs(prior.quantise(latents)[0] - motion.latents).max(initial=0) > LIMIT:
             return None
-        around = np.concatenate([motion.latents[None], motion.latents + np.eye(len(wanted), dtype=np.int64)])
-        aim, effects = (await self._effects(face[None], face))[0], await self._received(prior, around, face)
-        slope, off = (effects[1:] - effects[0]).T, aim - effects[0]
-        metric = slope.T @ slope + LATENT_WEIGHT * np.eye(len(wanted))
-        pull = slope.T @ off + LATENT_WEIGHT * wanted
+        aim = (await self._effects(face[None], face))[0]
         lowest = np.maximum(-motion.latents, -LIMIT)
         highest = np.minimum(prior.tables.symbols - 1 - motion.latents, LIMIT)
         costs = self._bit_weight * motion.bits()
-        chosen = _descend(metric, pull, costs, lowest, highest)
-        rounded = np.clip(np.rint(wanted).astype(np.int64), lowest, highest)
-        # Far from the last frame the slopes are wrong: what is really received decides between the two.
-        candidates = np.stack([chosen, rounded])
-        cost = np.square(await self._received(prior, motion.latents + candidates, face) - aim).sum(axis=1)
-        cost += LATENT_WEIGHT * np.square(candidates - wanted).sum(axis=1)
-        cost += costs[np.arange(len(wanted)), candidates + LIMIT].sum(axis=1)
-        return candidates[int(cost.argmin())]
+        chosen = np.zeros(len(wanted), np.int64)
+        candidates = [np.clip(np.rint(wanted).astype(np.int64), lowest, highest)]
+        for _ in range(MEASURES):
+            around = motion.latents + chosen + np.eye(len(wanted) + 1, len(wanted), -1, dtype=np.int64)
+            effects = await self._received(prior, around, face)
+            slope = (effects[1:] - effects[0]).T
+            metric = slope.T @ slope + LATENT_WEIGHT * np.eye(len(wanted))
+            pull = slope.T @ (aim - effects[0] + slope @ chosen) + LATENT_WEIGHT * wanted
+            chosen = _descend(metric, pull, costs, lowest, highest)
+            candidates.append(chosen)
+        # Where the face moves far the slopes are wrong: what is really received decides.
+        tried = np.stack(candidates)
+        cost = np.square(await self._received(prior, motion.latents + tried, face) - aim).sum(axis=1)
+        cost += LATENT_WEIGHT * np.square(tried - wanted).sum(axis=1)
+        cost += costs[np.arange(len(wanted)), tried + LIMIT].sum(axis=1)
+        return tried[int(cost.argmin())]
 
     async def _received(self, prior: PortionPrior, symbols: NDArray[np.integer], face: Descriptors) -> Array:
         """Return the effects (N, m) of ``symbols`` (N, n) once decoded, on the shape of ``face`` (257,)."""
