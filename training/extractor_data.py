@@ -19,11 +19,11 @@ from training.datasets import (
     ferplus_votes,
     is_selection,
     is_selection_person,
-    people_in_folds,
     person,
 )
 from training.extractor_losses import Batch
 from training.faces import CROP_MARGIN
+from training.identity_targets import identity_targets
 from training.landmarks68 import MIRROR_68
 
 PHOTOGRAPHS: Final = ("lfw", "ferplus_train")
@@ -117,25 +117,10 @@ class FaceSet:
         return index[index < first], index[(index >= first) & (index < second)], index[index >= second]
 
     def read_teacher(self) -> None:
-        """Load the identity teacher's embeddings: centred, 512 principal components, length one.
-
-        Mean and components come from people in no fold, so that every training speaks of the same 512 numbers.
-        """
-        self.embedding = torch.zeros(len(self.names), 512)
-        named, others, _ = self.parts(self.training)
-        in_folds = people_in_folds(frozenset(range(1, 9)))
-        named = named[[person(self.names[index]) not in in_folds for index in named]]
-        directions = np.zeros(0)
-        for name, start, learned in zip(PHOTOGRAPHS, (0, self.identity_count), (named, others), strict=True):
-            with np.load(cache() / "teachers" / f"{name}.npz") as file:
-                raw = file["embedding"]
-            # Each data set has its own mean: that a picture is small and grey is nobody's identity.
-            raw = raw - raw[learned - start].mean(axis=0)
-            if name == PHOTOGRAPHS[0]:
-                directions = np.linalg.eigh(np.cov(raw[learned].T))[1][:, ::-1][:, :512]
-            reduced = raw @ directions
-            reduced /= np.linalg.norm(reduced, axis=1, keepdims=True)
-            self.embedding[start : start + len(raw)] = torch.tensor(reduced)
+        """Load what the embeddings of photographs are to become; renders have none."""
+        targets = [torch.from_numpy(identity_targets(name)) for name in PHOTOGRAPHS]
+        renders = len(self.names) - self.photograph_count
+        self.embedding = torch.cat([*targets, torch.zeros(renders, targets[0].shape[1])])
 
     def batch(self, index: NDArray[np.intp], random: torch.Generator | None) -> Batch:
         """Return the faces ``index``, augmented by ``random``, or as the service will see them when it is None."""

@@ -3,8 +3,8 @@
     python -m training.verification --output model_repository
 
 Mean square error to the identity teacher (its first 512 principal components, centred, length one), on uncoded and
-decoded descriptors mixed, of LFW and, since few people are in it, of FER+ too. Epoch and thresholds are chosen on
-people of LFW held out of training.
+decoded descriptors mixed, of LFW and, since few people are in it, of FER+ too. The network starts from the embedding
+that extraction learned with. Epoch and thresholds are chosen on people of LFW held out of training.
 """
 
 import argparse
@@ -20,12 +20,15 @@ from semface.descriptors import Portion
 from semface.evaluation.protocol import tar_at_far, threshold_at_far
 from training import datasets
 from training.descriptor_networks import DescriptorNetwork, FaceEmbedder, Schedule, Shape, fit
+from training.identity_targets import identity_targets
 from training.network_export import Port, export_network
 from training.received_descriptors import ReceivedDescriptors, digest, load_descriptors, receive
 
 MODEL = "face_verification"
 CARD = Path(__file__).with_name("cards") / f"{MODEL}.md"
 SHAPE = Shape(inputs=160, outputs=512, width=512, blocks=2, dropout=0.3)
+"""Blocks begin as the identity, so that the network begins as the embedding that extraction learned with."""
+RATE = 1e-3
 NOISE = 0.1
 """Deviation of the noise added in training, in deviations of each input."""
 
@@ -64,42 +67,41 @@ class Faces:
 def load(excluded_folds: frozenset[int]) -> Faces:
     """Return the pictures of LFW of everybody who is not in ``excluded_folds``, then those of FER+ to learn from."""
     left_out = datasets.people_in_folds(excluded_folds)
-    people, faces, embeddings = _with_teacher("lfw", lambda name: datasets.person(name) not in left_out)
-    selection = np.array([datasets.is_selection_person(datasets.person(name)) for name in people])
-    mean = embeddings[~selection].mean(axis=0)
-    axes = principal_axes(embeddings[~selection] - mean)
     held = {picture.name for picture in datasets.ferplus("train") if datasets.is_selection(picture.data)}
-    others, more_faces, more = _with_teacher("ferplus_train", lambda name: name not in held)
-    # Each data set has its own mean: that a picture is small and grey is nobody's identity.
-    targets = [teacher_targets(embeddings - mean, axes), teacher_targets(more - more.mean(axis=0), axes)]
-    selection = np.concatenate([selection, np.zeros(len(others), bool)])
-    return Faces((*people, *others), np.concatenate([faces, more_faces]), np.concatenate(targets), selection)
+    people, faces, targets = _chosen("lfw", lambda name: datasets.person(name) not in left_out)
+    others, more_faces, more_targets = _chosen("ferplus_train", lambda name: name not in held)
+    selection = [datasets.is_selection_person(datasets.person(name)) for name in people] + [False] * len(others)
+    return Faces(
+        (*people, *others),
+        np.concatenate([faces, more_faces]),
+        np.concatenate([targets, more_targets]),
+        np.array(selection),
+    )
 
 
-def _with_teacher(
-    dataset: str, chosen: Callable[[str], bool]
-) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float64]]:
-    """Return names, descriptors (N, 257) and the teacher's embeddings (N, 1024) of the pictures that are ``chosen``."""
+def _chosen(
+    dataset: str, wanted: Callable[[str], bool]
+) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
+    """Return names, descriptors (N, 257) and targets (N, 512) of the pictures that are ``wanted``."""
     names, descriptors = load_descriptors(dataset)
-    path = datasets.cache() / "teachers" / f"{dataset}.npz"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is absent; run training.faces first")
-    with np.load(path) as kept:
-        teacher = dict(zip(kept["names"].tolist(), kept["embedding"], strict=True))
-    rows = [row for row, name in enumerate(names) if name in teacher and chosen(name)]
-    embeddings = np.stack([teacher[names[row]] for row in rows]).astype(np.float64)
-    return tuple(names[row] for row in rows), descriptors[rows], embeddings
+    rows = [row for row, name in enumerate(names) if wanted(name)]
+    return tuple(names[row] for row in rows), descriptors[rows], identity_targets(dataset)[rows]
 
 
-def principal_axes(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the first 512 principal directions (512, 1024) of ``centred`` embeddings (N, 1024)."""
-    return np.linalg.svd(centred, full_matrices=False)[2][: SHAPE.outputs]
+def start_from_extraction(network: DescriptorNetwork, heads: dict[str, torch.Tensor]) -> None:
+    """Begin ``network`` as the embedding of ``MorphableLosses`` in :mod:`training.extractor_losses`, state ``heads``.
 
-
-def teacher_targets(centred: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return ``centred`` embeddings (N, 1024) along ``axes`` (512, 1024), of length one."""
-    projected = centred @ axes.T
-    return (projected / np.linalg.norm(projected, axis=1, keepdims=True)).astype(np.float32)
+    That one takes the numbers as they are, this one standardised: the same function, written otherwise.
+    """
+    entry, exit_, shortcut = (
+        (heads[f"{name}.weight"], heads[f"{name}.bias"]) for name in ("identity.0", "identity.2", "identity_shortcut")
+    )
+    with torch.no_grad():
+        network.entry[0].weight.copy_(entry[0] * network.scale)
+        network.entry[0].bias.copy_(entry[1] + entry[0] @ network.mean)
+        network.exit.weight.copy_(exit_[0])
+        network.exit.bias.copy_(exit_[1] + shortcut[1] + shortcut[0] @ network.mean)
+        network.shortcut.weight.copy_(shortcut[0] * network.scale)
 
 
 def selection_pairs(names: list[str], seed: int) -> Pairs:
@@ -142,6 +144,7 @@ def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: 
     train_rows, chosen = np.flatnonzero(~faces.selection), np.flatnonzero(faces.selection)
     shape = replace(SHAPE, dropout=arguments.dropout)
     model = FaceEmbedder(DescriptorNetwork(shape, received.values[:, train_rows].reshape(-1, SHAPE.inputs)))
+    start_from_extraction(model.network, torch.load(datasets.extractor_checkpoint(arguments.exclude_folds))["losses"])
     targets, places = torch.from_numpy(faces.targets), torch.from_numpy(train_rows)
     noise = NOISE * model.network.scale
     judged = received.by_default(chosen)
@@ -161,7 +164,7 @@ def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: 
     key = digest(
         received.values, faces.targets, arguments.seed, arguments.epochs, arguments.loss, RELATION_WEIGHT, shape, NOISE
     )
-    schedule = Schedule(arguments.epochs, 256, 1e-3, 0.05, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt")
+    schedule = Schedule(arguments.epochs, 256, RATE, 0.05, datasets.cache() / "checkpoints" / f"{MODEL}-{key}.pt")
     fit(model, loss_of, len(train_rows), judge, schedule)
     return model
 
@@ -244,7 +247,7 @@ def main() -> None:
     )
     parser.add_argument("--loss", choices=tuple(LOSSES), default="relation")
     parser.add_argument("--dropout", type=float, default=SHAPE.dropout)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     faces = load(arguments.exclude_folds)

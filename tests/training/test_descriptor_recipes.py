@@ -80,15 +80,17 @@ def test_the_exported_network_answers_as_the_trained_one(tmp_path: Path, kind: s
     )
 
 
-def test_the_teachers_targets_know_nothing_of_people_held_out() -> None:
-    random = np.random.default_rng(2)
-    embeddings, training = random.normal(size=(600, 520)), np.arange(600) < 560
-    changed = embeddings.copy()
-    changed[~training] += random.normal(size=(40, 520))
-    first = verification.teacher_targets(embeddings, training)
-    second = verification.teacher_targets(changed, training)
-    np.testing.assert_array_equal(first[training], second[training])
-    np.testing.assert_allclose(np.linalg.norm(second, axis=1), 1, atol=1e-5)
+def test_the_verification_network_begins_as_the_embedding_of_extraction() -> None:
+    torch.manual_seed(5)
+    inner = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    shortcut = torch.nn.Linear(6, 3)
+    heads = {f"identity.{name}": value for name, value in inner.state_dict().items()}
+    heads |= {f"identity_shortcut.{name}": value for name, value in shortcut.state_dict().items()}
+    network = DescriptorNetwork(Shape(inputs=6, outputs=3, width=16, blocks=2, dropout=0.1), samples()).eval()
+    verification.start_from_extraction(network, heads)
+    values = torch.from_numpy(samples())
+    with torch.inference_mode():
+        torch.testing.assert_close(network(network.standardise(values)), inner(values) + shortcut(values))
 
 
 def test_selection_pairs_are_of_the_people_they_say() -> None:
