@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 pytest.importorskip("scipy", reason="training needs the extra `training`")
 
-from semface.evaluation.geometry_measures import similarity  # noqa: E402
-from semface.evaluation.synthetic_faces import IctModel  # noqa: E402
-from semface.morphable.model import MorphableModel  # noqa: E402
-from training.datasets import root  # noqa: E402
-from training.landmarks68 import MIRROR_68, carried_landmarks, choose_landmarks68, with_landmarks68  # noqa: E402
+from semface.evaluation.geometry_measures import similarity
+from semface.evaluation.synthetic_faces import IctModel
+from semface.morphable.model import MorphableModel
+from training.datasets import root
+from training.landmarks68 import MIRROR_68, carried_landmarks, choose_landmarks68, with_landmarks68
 
 MODEL = MorphableModel.shipped()
 

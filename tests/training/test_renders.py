@@ -5,15 +5,15 @@ import pytest
 
 pytest.importorskip("tqdm", reason="training needs the extra `training`")
 
-from semface.evaluation.geometry import HeadComparison  # noqa: E402
-from semface.evaluation.geometry_measures import Similarity, move  # noqa: E402
-from semface.evaluation.synthetic_faces import FaceGenerator, IctModel  # noqa: E402
-from semface.morphable.camera import project  # noqa: E402
-from semface.morphable.model import MorphableModel  # noqa: E402
-from training.datasets import REPOSITORY, root  # noqa: E402
-from training.known_heads import HeadFits, KnownFaces, our_pose, random_pose, shown_people  # noqa: E402
-from training.render_pictures import CANVAS, Painter, photographed  # noqa: E402
-from training.renders import RenderBooth, shape_gain_bound  # noqa: E402
+from semface.evaluation.geometry import HeadComparison
+from semface.evaluation.geometry_measures import Similarity, move
+from semface.evaluation.synthetic_faces import FaceGenerator, IctModel
+from semface.morphable.camera import project
+from semface.morphable.model import MorphableModel
+from training.datasets import REPOSITORY, root
+from training.known_heads import HeadFits, KnownFaces, our_pose, random_pose, shown_people
+from training.render_pictures import CANVAS, Painter, photographed
+from training.renders import RenderBooth, shape_gain_bound
 
 MODEL = MorphableModel.shipped()
 CAMERA = (20.0, 20.0, 100.0)
