@@ -139,10 +139,10 @@ async def test_turning_the_head_lowers_the_quality_step_by_step(trained_engine: 
 
 
 @pytest.mark.parametrize("yaw", [-90, 90])
-async def test_a_profile_has_low_quality_or_is_not_taken_for_a_face(learned_engine: EmbeddedEngine, yaw: int) -> None:
+async def test_a_profile_has_low_quality_or_is_not_taken_for_a_face(trained_engine: EmbeddedEngine, yaw: int) -> None:
     for person in range(4):
         frontal, profile = (Image.fromarray(drawn_face(yaw=angle, person=person)) for angle in (0, yaw))
-        assert await quality_of(learned_engine, profile) < 0.5 * await quality_of(learned_engine, frontal)
+        assert await quality_of(trained_engine, profile) < 0.5 * await quality_of(trained_engine, frontal)
 
 
 async def test_the_more_of_a_face_is_cut_off_the_lower_its_quality(
@@ -159,17 +159,6 @@ async def test_the_more_of_a_face_is_cut_off_the_lower_its_quality(
         assert qualities[-1] < 0.7 * whole.quality
 
 
-@pytest.fixture
-async def learned_engine(trained_engine: EmbeddedEngine, photograph: Pixels) -> EmbeddedEngine:
-    """The networks that are served, where the extraction network has learned to tell what it can recognise."""
-    crop = crop_face(photograph, FACE)
-    crops = np.stack([crop, np.zeros_like(crop)])
-    quality = (await trained_engine.infer("descriptor_extraction", {"crops": crops}))["quality"]
-    if np.ptp(quality) == 0:
-        pytest.skip("the extraction network has not learned its quality yet")
-    return trained_engine
-
-
 COVERS = {
     "sunglasses": (0.0, 0.22, 1.0, 0.46),
     "a mask over mouth and nose": (0.0, 0.5, 1.0, 1.0),
@@ -182,12 +171,12 @@ COVERS = {
 @pytest.mark.parametrize("cover", COVERS)
 @pytest.mark.parametrize("colour", [(15, 15, 20), (205, 160, 140), (120, 170, 200)])
 async def test_covering_a_face_lowers_its_quality_or_it_is_refused(
-    learned_engine: EmbeddedEngine, photograph: Pixels, cover: str, colour: tuple[int, int, int]
+    trained_engine: EmbeddedEngine, photograph: Pixels, cover: str, colour: tuple[int, int, int]
 ) -> None:
-    (whole,) = await Extractor(learned_engine).extract(photograph)
+    (whole,) = await Extractor(trained_engine).extract(photograph)
     x0, y0, x1, y1 = whole.box.tolist()
     left, upper, right, lower = COVERS[cover]
     picture = Image.fromarray(photograph)
     region = (x0 + left * (x1 - x0), y0 + upper * (y1 - y0), x0 + right * (x1 - x0), y0 + lower * (y1 - y0))
     ImageDraw.Draw(picture).rectangle(region, fill=colour)
-    assert await quality_of(learned_engine, picture) < 0.85 * whole.quality
+    assert await quality_of(trained_engine, picture) < 0.85 * whole.quality
