@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from semface.evaluation.geometry_measures import nearest_on_surface
 from semface.evaluation.identity_teacher import landmark_box
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.model import vertex_normals
@@ -75,31 +76,25 @@ def _read_render(
     return places[nearest]
 
 
-def _on_surface(place: Array, vertices: Array, triangles: NDArray[np.int32]) -> tuple[NDArray[np.int32], Array]:
-    """Return the corners (3,) and the weights (3,) of the point of the surface nearest to ``place``."""
-    near = np.square(vertices[triangles].mean(axis=1) - place).sum(axis=1).argsort()[:40]
-    best, answer = np.inf, (triangles[near[0]], np.full(3, 1 / 3))
-    for corners in triangles[near]:
-        a, b, c = vertices[corners]
-        edges = np.column_stack([b - a, c - a])
-        second, third = np.clip(np.linalg.lstsq(edges, place - a, rcond=None)[0], 0.0, 1.0)
-        total = max(second + third, 1.0)
-        weights = np.array([1.0 - (second + third) / total, second / total, third / total])
-        distance = float(np.square(weights @ vertices[corners] - place).sum())
-        if distance < best:
-            best, answer = distance, (corners, weights)
-    return answer
+def mirror_landmarks(landmarks: Array) -> NDArray[np.int32]:
+    """Return the landmark (468,) on the other side of the face for each, by the mean of faces (N, 468, 3)."""
+    mean = (landmarks - landmarks.mean(axis=1, keepdims=True)).mean(axis=0)
+    apart = np.linalg.norm(mean[:, None] - mean * [-1.0, 1.0, 1.0], axis=2)
+    return linear_sum_assignment(apart)[1].astype(np.int32)
 
 
-def landmark_places(head: Head) -> tuple[NDArray[np.int32], Array, NDArray[np.int32]]:
-    """Return each landmark's triangle corners (468, 3), its weights (468, 3), and its mirror landmark (468,)."""
+def landmark_places(head: Head, mirror: NDArray[np.int32]) -> tuple[NDArray[np.int32], Array]:
+    """Return each landmark's triangle corners (468, 3) and its weights (468, 3); ``mirror`` is (468,)."""
     opened = head.mean + MOUTH_OPEN * head.expression_targets[head.expression_names.index("mouth-open")]
     skin = outer_skin(head)
     poses = [np.array([[pitch, yaw, 0.0]]) for pitch in PITCHES for yaw in YAWS]
     views = [_read_render(head, opened, skin, pose, colour) for pose in poses for colour in SKINS]
-    places = np.median(views, axis=0)
-    turned = places * [-1.0, 1.0, 1.0]
-    mirror = linear_sum_assignment(np.linalg.norm(places[:, None] - turned[None], axis=2))[1].astype(np.int32)
-    places = (places + turned[mirror]) / 2.0
-    found = [_on_surface(place, opened, head.triangles[skin]) for place in places]
-    return np.array([f[0] for f in found], np.int32), np.array([f[1] for f in found]), mirror
+    return symmetric_places(np.median(views, axis=0), mirror, opened, head.triangles[skin])
+
+
+def symmetric_places(
+    places: Array, mirror: NDArray[np.int32], vertices: Array, surface: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], Array]:
+    """Return corners (468, 3) and weights (468, 3) of the ``surface`` (T, 3) next to ``places`` made symmetric."""
+    middle = (places + places[mirror] * [-1.0, 1.0, 1.0]) / 2.0
+    return nearest_on_surface(middle, vertices, surface)

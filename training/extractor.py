@@ -108,8 +108,8 @@ class Trainer:
         began = time.perf_counter() - self.seconds
         bar = tqdm(range(self.step, self.steps), initial=self.step, total=self.steps, desc="extraction", mininterval=10)
         for self.step in bar:
-            named, drawn = random.choice(people, self.mix[0]), random.choice(renders, self.mix[1])
-            index = np.concatenate([named, drawn, random.choice(others, BATCH - sum(self.mix))])
+            named, drawn = random.choice(people, self.mix[0]), self.faces.pairs(renders, self.mix[1], random)
+            index = np.concatenate([named, drawn, random.choice(others, BATCH - len(named) - len(drawn))])
             losses = self._learn(index, augmentation)
             if self.step % 50 == 0:
                 bar.set_postfix({name: f"{float(value):.3f}" for name, value in losses.items()})
@@ -122,8 +122,8 @@ class Trainer:
         self.network.train()
         batch = self.faces.batch(index, augmentation)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            descriptors, quality = self.network.read(batch.pixels)
-        losses = self.losses(descriptors, quality, batch)
+            descriptors, quality, keypoints = self.network.read(batch.pixels)
+        losses = self.losses(descriptors, quality, keypoints, batch)
         self.optimizer.zero_grad()
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -154,17 +154,19 @@ class Trainer:
 
     def _judge(self, rows: NDArray[np.intp], batch: Batch) -> dict[str, torch.Tensor]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            descriptors, quality = self.network.read(batch.pixels)
+            descriptors, quality, keypoints = self.network.read(batch.pixels)
         losses, fitted, rendered = self.losses, batch.fitted > 0, batch.rendered > 0
         named = (batch.has_identity > 0) & (torch.tensor(rows) < self.faces.identity_count)
         cosine = (losses.embed(descriptors) * batch.embedding).sum(dim=1)
         right = losses.classify(descriptors).argmax(dim=1) == self.faces.labels[torch.tensor(rows)]
         shift = (losses.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
+        astray = (keypoints[:, 68:] - batch.landmarks[:, losses.dense]).norm(dim=2).mean(dim=1)
         shift68 = (losses.project(descriptors, "point68") - batch.landmarks68).norm(dim=2).mean(dim=1)
         colour = losses.colour_error(descriptors, batch)
         shape = losses.shape_error(descriptors, batch)
         return {
             "landmark_error": shift[fitted],
+            "keypoint_error": astray[fitted],
             "colour_error": colour[fitted],
             "expression_accuracy": right[batch.has_votes > 0].float(),
             "identity_cosine": cosine[named],

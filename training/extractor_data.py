@@ -106,6 +106,11 @@ class FaceSet:
         chosen = [is_selection_person(name) for name in people]
         chosen += [name in held for name in self.names[self.identity_count : self.photograph_count]]
         chosen += [int(name) % SELECTION_RENDERS == 0 for name in self.names[self.photograph_count :]]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(people))}
+        shown = self.names[self.photograph_count :]
+        of_render = [len(numbers) + int(name) for name in shown]
+        of_photograph = [numbers[name] for name in people]
+        self.person = torch.tensor(of_photograph + [-1] * (self.photograph_count - len(people)) + of_render)
         index, held_out = np.arange(len(self.names)), np.array(chosen)
         out = np.array([name in excluded for name in people] + [False] * (len(index) - len(people)))
         self.training = index[~out & ~held_out]
@@ -155,7 +160,14 @@ class FaceSet:
             landmarks68=_moved(fields["landmarks68"], affine),
             rotation=_turned(fields["rotation"].transpose(1, 2), affine).transpose(1, 2),
             rendered=fields["rendered"],
+            person=self.person[rows],
         )
+
+    def pairs(self, renders: NDArray[np.intp], count: int, random: np.random.Generator) -> NDArray[np.intp]:
+        """Draw about ``count`` of ``renders``, two of each person."""
+        by_person = renders[np.argsort(self.person[renders], kind="stable")]
+        firsts = np.flatnonzero(self.person[by_person[:-1]] == self.person[by_person[1:]])
+        return np.concatenate([by_person[(start := random.choice(firsts, count // 2))], by_person[start + 1]])
 
     def _mirror(self, fields: dict[str, Tensor], flip: Tensor) -> None:
         """Mirror the faces ``flip`` (N,) but for their landmarks' places, which the crop's own mirroring moves."""

@@ -70,7 +70,7 @@ class ServedExtractor(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return descriptors (N, 257) and quality (N, 1) of crops (N, 112, 112, 3) uint8."""
         pixels = crops.permute(0, 3, 1, 2).float()
-        descriptors, quality = self.network.read(pixels)
+        descriptors, quality, _ = self.network.read(pixels)
         return self.refinement(pixels, descriptors), quality
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from semface.descriptors import GROUPS
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH
 from semface.morphable.model import MorphableModel
+from training.extractor_network import KEYPOINTS
 
 IDENTITY_NOISE: Final = 0.2
 """Noise, in standard deviations, on shape and texture before the identity head: identity must survive the codec."""
@@ -30,11 +31,13 @@ class Weights:
     expression_fit: float = 0.1
     prior: float = 0.005
     quality: float = 1.0
+    keypoints: float = 20.0
     shape: float = 1.0
-    """For each millimetre at a render's vertices; so are the next."""
+    """For each millimetre at a render's vertices; so is the next."""
     movement: float = 0.15
     pose: float = 1.0
     """For each radian of a render's rotation."""
+    steadiness: float = 0.5
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Batch:
     landmarks68: Tensor
     rotation: Tensor
     rendered: Tensor
+    person: Tensor
 
 
 def rotation_matrices(rotation: Tensor) -> Tensor:
@@ -97,6 +101,7 @@ class MorphableLosses(nn.Module):
         }
         for name, array in parts.items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
+        self.dense = spread_points(model.landmarks(model.mean_shape[None])[0], KEYPOINTS - 68)
         self.identity = nn.Sequential(nn.Linear(160, 512), nn.ReLU(), nn.Linear(512, 512))
         self.identity_shortcut = nn.Linear(160, 512)
         self.expression = nn.Sequential(nn.Linear(70, 128), nn.ReLU(), nn.Linear(128, 8))
@@ -139,14 +144,16 @@ class MorphableLosses(nn.Module):
         """Return the root mean square distance (N,) in mm of the faces of α and of ``batch.shape``."""
         return _distance(descriptors[:, GROUPS["shape"]] - batch.shape, self.shape_metric)
 
-    def forward(self, descriptors: Tensor, quality: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return each loss, weighted, of descriptors (N, 257) and quality (N, 1)."""
+    def forward(self, descriptors: Tensor, quality: Tensor, keypoints: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return each loss, weighted, of descriptors (N, 257), quality (N, 1) and keypoints (N, KEYPOINTS, 2)."""
         weights, fitted = self.weights, batch.fitted
         noisy = descriptors.clone()
         noisy[:, :160] = noisy[:, :160] + IDENTITY_NOISE * torch.randn_like(noisy[:, :160])
         noisy[:, 160:224] = noisy[:, 160:224] + EXPRESSION_NOISE * torch.randn_like(noisy[:, 160:224])
         shift = (self.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
         colour = self.colour_error(descriptors, batch) / 255.0
+        astray = (keypoints[:, 68:] - batch.landmarks[:, self.dense]).norm(dim=2).mean(dim=1)
+        astray68 = (keypoints[:, :68] - batch.landmarks68).norm(dim=2).mean(dim=1)
         cosine = (self.embed(noisy) * batch.embedding).sum(dim=1)
         logits = nn.functional.log_softmax(self.classify(noisy), dim=1)
         shape = (descriptors[:, GROUPS["shape"]] - batch.shape).square().mean(dim=1)
@@ -158,6 +165,7 @@ class MorphableLosses(nn.Module):
         told = (self.embed(descriptors).detach() * batch.embedding).sum(dim=1).clamp(min=0.0)
         return {
             "landmarks": weights.landmarks * _masked(shift, fitted),
+            "keypoints": weights.keypoints * (_masked(astray, fitted) + _masked(astray68, batch.rendered)),
             "colours": weights.colours * _masked(colour, fitted),
             "identity": weights.identity * _masked(1.0 - cosine, batch.has_identity),
             "relation": weights.relation * self._relation(noisy, batch),
@@ -188,7 +196,28 @@ class MorphableLosses(nn.Module):
             "render_shape": weights.shape * _masked(shape, rendered),
             "render_expression": weights.movement * _masked(movement, rendered),
             "render_pose": weights.pose * _masked(turn, rendered),
+            "steadiness": weights.steadiness * _unsteadiness(descriptors[rendered > 0], batch.person[rendered > 0]),
         }
+
+
+def spread_points(points: NDArray[np.floating], count: int) -> Tensor:
+    """Return the indices (count,) of those of ``points`` (K, 3) that lie farthest from each other, in a fixed order."""
+    chosen = [0]
+    distance = np.linalg.norm(points - points[0], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return torch.tensor(sorted(chosen))
+
+
+def _unsteadiness(descriptors: Tensor, person: Tensor) -> Tensor:
+    """Return the mean square distance of α within a ``person`` (N,) over that between people; 0 without renders."""
+    shape = descriptors[:, GROUPS["shape"]]
+    apart = (shape[:, None] - shape).square().sum(dim=2)
+    same = (person[:, None] == person).float()
+    others = 1.0 - same
+    within = (apart * same).sum() / (same.sum() - len(person)).clamp(min=1.0)
+    return within / ((apart * others).sum() / others.sum().clamp(min=1.0)).clamp(min=1e-3)
 
 
 def vertex_metric(model: MorphableModel, basis: NDArray[np.float32]) -> NDArray[np.float32]:

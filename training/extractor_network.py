@@ -1,7 +1,8 @@
 """The extraction network: an aligned crop to the 257 descriptors (paper, equation 1: ω = F(I)).
 
-A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at half of its input area, with one
-linear read-out over its pooled features, its spatial features and the crop's colours at a coarse grid.
+A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at half of its input area. One linear
+read-out sees its pooled features, its spatial features, the places of landmarks (the mean of a softmax map for each,
+integral regression of Sun et al., 2018), what a hidden layer makes of these, and the crop's colours at a coarse grid.
 """
 
 from itertools import pairwise
@@ -28,6 +29,15 @@ SPATIAL_AFTER: Final = 11
 SPATIAL_CHANNELS: Final = 32
 SPATIAL_CELLS: Final = (INPUT_SIZE // 16) ** 2
 SPATIAL_WIDTH: Final = 384
+FINE_AFTER: Final = 5
+"""Blocks after which landmarks are looked for: the last at an eighth of the crop's side."""
+MAP_SIDE: Final = INPUT_SIZE // 8
+MAP_CHANNELS: Final = 96
+KEYPOINTS: Final = 68 + 128
+"""The 68 landmarks, and some of the 468; ``training.extractor_losses`` tells which."""
+PLACE_SCALE: Final = 8.0
+"""Brings places, fractions of the square from its middle, near the size of the other features."""
+HIDDEN_WIDTH: Final = 384
 COLOUR_CELL: Final = 8
 """Side in crop pixels of a cell whose mean colour the read-out sees: the convolutions were taught to overlook light."""
 COLOUR_WIDTH: Final = 192
@@ -54,6 +64,28 @@ def _padded(features: Tensor, convolution: nn.Conv2d) -> Tensor:
     return nn.functional.pad(features, (before, 1, before, 1))
 
 
+class Keypoints(nn.Module):
+    """The places (N, KEYPOINTS, 2) of landmarks in square fractions, of features at an eighth and a sixteenth."""
+
+    grid: Tensor
+
+    def __init__(self, fine: int, coarse: int) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(fine, MAP_CHANNELS, 1), nn.Conv2d(coarse, MAP_CHANNELS, 1)
+        self.around = nn.Conv2d(MAP_CHANNELS, MAP_CHANNELS, 3, padding=1, groups=MAP_CHANNELS)
+        self.maps = nn.Conv2d(MAP_CHANNELS, KEYPOINTS, 1)
+        centres = (torch.arange(MAP_SIDE) + 0.5) / MAP_SIDE
+        grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=2)
+        self.register_buffer("grid", grid.view(-1, 2), persistent=False)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """Map (N, fine, MAP_SIDE, MAP_SIDE) and (N, coarse, MAP_SIDE / 2, MAP_SIDE / 2) to the places."""
+        wide = nn.functional.interpolate(self.coarse(coarse), scale_factor=2.0, mode="nearest")
+        features = nn.functional.relu(self.fine(fine) + wide)
+        maps = self.maps(nn.functional.relu(self.around(features)))
+        return torch.softmax(maps.flatten(2).float(), dim=2) @ self.grid
+
+
 class DescriptorExtractor(nn.Module):
     """Crops, RGB from 0 to 255, to descriptors (N, 257) in their own units, and quality (N, 1)."""
 
@@ -71,7 +103,10 @@ class DescriptorExtractor(nn.Module):
         self.spatial = nn.Conv2d(STAGES[SPATIAL_AFTER - 1][0], SPATIAL_CHANNELS, 1)
         self.place = nn.Linear(SPATIAL_CHANNELS * SPATIAL_CELLS, SPATIAL_WIDTH)
         self.colours = nn.Sequential(nn.Linear(3 * (CROP_SIZE // COLOUR_CELL) ** 2, COLOUR_WIDTH), nn.ReLU())
-        self.readout = nn.Linear(widths[-1] + SPATIAL_WIDTH + COLOUR_WIDTH, DESCRIPTOR_SIZE)
+        self.keypoints = Keypoints(STAGES[FINE_AFTER - 1][0], STAGES[SPATIAL_AFTER - 1][0])
+        seen = widths[-1] + SPATIAL_WIDTH + 2 * KEYPOINTS
+        self.hidden = nn.Sequential(nn.Linear(seen, HIDDEN_WIDTH), nn.ReLU())
+        self.readout = nn.Linear(seen + HIDDEN_WIDTH + COLOUR_WIDTH, DESCRIPTOR_SIZE)
         self.quality = nn.Sequential(
             nn.Linear(widths[-1] + SPATIAL_WIDTH, QUALITY_WIDTH), nn.ReLU(), nn.Linear(QUALITY_WIDTH, 1)
         )
@@ -81,23 +116,29 @@ class DescriptorExtractor(nn.Module):
         self.register_buffer("centre", torch.zeros(DESCRIPTOR_SIZE))
         self.register_buffer("scale", torch.ones(DESCRIPTOR_SIZE))
 
-    def read(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return descriptors (N, 257) and quality (N, 1) of planar pixels (N, 3, 112, 112), RGB from 0 to 255."""
+    def read(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return descriptors (N, 257), quality (N, 1) and keypoints (N, KEYPOINTS, 2) in square fractions.
+
+        ``pixels`` are planar (N, 3, 112, 112), RGB from 0 to 255.
+        """
         centred = pixels - self.pixel_mean
         features = nn.functional.interpolate(centred, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear")
         features = features.contiguous(memory_format=torch.channels_last)
         features = nn.functional.relu6(self.stem(_padded(features, self.stem)), inplace=True)
-        spatial = features
+        fine = coarse = features
         for index, block in enumerate(self.blocks, start=1):
             features = block(features)
-            if index == SPATIAL_AFTER:
-                spatial = nn.functional.relu(self.spatial(features))
-        where = nn.functional.relu(self.place(spatial.flatten(1)))
-        seen = torch.cat([features.mean(dim=(2, 3)), where], dim=1)
+            fine = features if index == FINE_AFTER else fine
+            coarse = features if index == SPATIAL_AFTER else coarse
+        where = nn.functional.relu(self.place(nn.functional.relu(self.spatial(coarse)).flatten(1)))
+        pooled = torch.cat([features.mean(dim=(2, 3)), where], dim=1)
+        keypoints = self.keypoints(fine, coarse)
+        seen = torch.cat([pooled, ((keypoints - 0.5) * PLACE_SCALE).flatten(1)], dim=1)
         colours = self.colours(nn.functional.avg_pool2d(centred / 128.0, COLOUR_CELL).flatten(1))
-        descriptors = self.readout(torch.cat([seen, colours], dim=1)).float() * self.scale + self.centre
+        told = self.readout(torch.cat([seen, self.hidden(seen), colours], dim=1)).float()
         # The descriptors must not become worse for the sake of telling how good they are.
-        return descriptors, torch.sigmoid(self.quality(seen.detach()).float())
+        quality = torch.sigmoid(self.quality(pooled.detach()).float())
+        return told * self.scale + self.centre, quality, keypoints
 
     def start_from_teacher(self) -> None:
         """Load the convolutions of the identity teacher ``faceres.onnx``."""

@@ -18,6 +18,10 @@ from semface.morphable.model import MorphableModel
 FEATURES: Final = (8, 30, 33, 36, 39, 42, 45, 48, 51, 54, 57, 62)
 """Chin, tip and base of the nose, corners of the eyes, corners and middles of the lips, among the 68."""
 
+NOSE_TIP, NOSE_BASE, UPPER_LIP = 30, 33, 51
+ON_MIDLINE: Final = 0.5
+"""Millimetres from the middle within which a vertex lies on it."""
+
 MIRROR_68: Final = (
     *range(16, -1, -1),
     *range(26, 16, -1),
@@ -84,9 +88,25 @@ def choose_landmarks68(
 def carried_landmarks(mean: Array, present: NDArray[np.int32], ict: IctModel) -> Array:
     """Return the 68 landmarks of the mean ICT face, carried to our ``mean`` head and made symmetric, (68, 3)."""
     ours, theirs = _symmetric(mean[present]), _symmetric(ict.mean[ict.landmarks68])
+    ours[NOSE_BASE] = _corner_under_the_nose(mean, ours)
     moved = move(theirs, similarity(theirs, ours))
     features = list(FEATURES)
     return moved + RBFInterpolator(moved[features], (ours - moved)[features], kernel="linear", degree=0)(moved)
+
+
+def _corner_under_the_nose(mean: Array, points: Array) -> Array:
+    """Return the vertex (3,) of ``mean`` farthest behind the line from the nose's tip to the upper lip, of ``points``.
+
+    The dense landmark next to it lies on the nose's underside in renders, where no picture shows an edge.
+    """
+    tip, lip = points[NOSE_TIP], points[UPPER_LIP]
+    between = (np.abs(mean[:, 0]) < ON_MIDLINE) & (mean[:, 1] < tip[1]) & (mean[:, 1] > lip[1])
+    # The outermost vertices of the midline: behind them lies the inside of the mouth.
+    candidates = mean[between & (mean[:, 2] > lip[2])]
+    along = (lip - tip) / np.linalg.norm(lip - tip)
+    offset = candidates - tip
+    behind = np.linalg.norm(offset - (offset @ along)[:, None] * along, axis=1)
+    return candidates[behind.argmax()]
 
 
 def _symmetric(points: Array) -> Array:

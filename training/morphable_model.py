@@ -22,7 +22,7 @@ from semface.evaluation.expression import majority_label
 from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, rotation_matrix
 from semface.morphable.model import MODEL_FILE, MorphableModel
-from training.correspondence import LANDMARKS_68, landmark_places, outer_skin
+from training.correspondence import LANDMARKS_68, landmark_places, mirror_landmarks, outer_skin, symmetric_places
 from training.datasets import cache, ferplus_votes, root
 from training.fitting import Fits, fit
 from training.head import Head, read_head
@@ -45,6 +45,7 @@ HALF_WIDTH: Final = 10.0
 RESIDUAL_REACH: Final = 18.0
 """How far from a landmark, in millimetres, a residual mode still moves the mesh."""
 EXPRESSIVE_FACES: Final = 3000
+SETTLING_ROUNDS: Final = 2
 
 Array = NDArray[np.floating]
 
@@ -76,14 +77,18 @@ def raw_expressions(head: Head) -> Array:
 
 def residual_modes(fits: Fits, landmarks: Array, points: Array, mirror: NDArray[np.int32], count: int) -> Array:
     """Return ``count`` modes (count, 468, 3) in millimetres of what fits with points (N, 468, 3) leave unexplained."""
+    residual = left_over(fits, landmarks, points)
+    return principal(residual - residual.mean(axis=0), mirror, MIRRORED, count)
+
+
+def left_over(fits: Fits, landmarks: Array, points: Array) -> Array:
+    """Return how far, in millimetres of the head's frame (N, 468, 3), ``landmarks`` lie from the fitted ``points``."""
     turn = rotation_matrix(fits.rotation)
     camera = points @ turn.transpose(0, 2, 1) + fits.translation[:, None]
     depth = DISTANCE - camera[..., 2:]
     target = (landmarks[..., :2] - 0.5) * [1.0, -1.0]
     across = target * depth / FOCAL_LENGTH - camera[..., :2]
-    residual = np.concatenate([across, np.zeros_like(depth)], axis=2) @ turn
-    residual -= residual.mean(axis=0)
-    return principal(residual, mirror, MIRRORED, count)
+    return np.concatenate([across, np.zeros_like(depth)], axis=2) @ turn
 
 
 def spread_to_mesh(modes: Array, places: Array, mean: Array) -> Array:
@@ -163,6 +168,30 @@ def _root(matrix: Array) -> Array:
     return (vectors * np.sqrt(np.maximum(energy, 0.0))) @ vectors.T
 
 
+def settled_landmarks(
+    geometry: Geometry,
+    corners: NDArray[np.int32],
+    weights: Array,
+    mirror: NDArray[np.int32],
+    surface: NDArray[np.int32],
+    landmarks: Array,
+) -> tuple[NDArray[np.int32], Array]:
+    """Return corners and weights (468, 3) where ``landmarks`` (N, 468, 3) of photographs have their mean on the head.
+
+    What all fits leave in one direction is no face's own: the landmark lies elsewhere on the head than renders told.
+    """
+    basis = np.concatenate([geometry.shape, geometry.expression])
+    for _ in range(SETTLING_ROUNDS):
+        places = (geometry.mean[corners] * weights[..., None]).sum(axis=1)
+        moves = (basis[:, corners] * weights[..., None]).sum(axis=2)
+        fits = fit(landmarks, places, moves)
+        points = places + np.einsum("nk,klc->nlc", fits.coefficients, moves)
+        shift = left_over(fits, landmarks, points).mean(axis=0)
+        print(f"landmarks settle by {np.linalg.norm(shift, axis=1).mean():.2f} mm")
+        corners, weights = symmetric_places(places + shift, mirror, geometry.mean, surface)
+    return corners, weights
+
+
 def face_region(head: Head, mean: Array, places: Array, skin: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell of each vertex (V,) whether it is skin of the face: outside, near the landmarks, no eyeball."""
     outside = np.zeros(len(mean), bool)
@@ -174,10 +203,15 @@ def face_region(head: Head, mean: Array, places: Array, skin: NDArray[np.bool_])
 def build(wheel: Path) -> MorphableModel:
     """Learn the whole model."""
     head = read_head(wheel)
-    corners, weights, landmark_mirror = landmark_places(head)
+    faces = basis_photographs()
+    landmark_mirror, skin = mirror_landmarks(faces.landmarks), outer_skin(head)
+    corners, weights = landmark_places(head, landmark_mirror)
     geometry = learn_geometry(head, corners, weights, landmark_mirror)
+    corners, weights = settled_landmarks(
+        geometry, corners, weights, landmark_mirror, head.triangles[skin], faces.landmarks
+    )
     places = (geometry.mean[corners] * weights[..., None]).sum(axis=1)
-    region = face_region(head, geometry.mean, places, outer_skin(head))
+    region = face_region(head, geometry.mean, places, skin)
     empty = np.zeros((GROUP_SIZES["texture"], *geometry.mean.shape))
     parts = {
         "mean_shape": geometry.mean,
@@ -194,7 +228,6 @@ def build(wheel: Path) -> MorphableModel:
         "face_region": region,
     }
     model = MorphableModel(**parts)
-    faces = basis_photographs()
     basis = np.concatenate([geometry.shape, geometry.expression])
     fits = fit(faces.landmarks, places, (basis[:, corners] * weights[..., None]).sum(axis=2))
     print(f"landmark error of the model's fits: {fits.error.mean() * 100:.2f} % of the square's side")

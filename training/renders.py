@@ -11,6 +11,8 @@ with, and no random stream is shared with it. The cache then holds ``faces/ict_c
 import argparse
 import asyncio
 from dataclasses import dataclass
+from functools import cache as remember
+from multiprocessing import Pool
 from typing import Final
 
 import numpy as np
@@ -30,7 +32,7 @@ from training.faces import CROP_MARGIN, CROP_SIDE
 from training.known_heads import HeadFits, KnownFaces, our_pose, random_pose, shown_people
 from training.render_pictures import CAMERA_SQUARE, CANVAS, Painter, photographed
 
-DEFAULT_COUNT: Final = 6000
+DEFAULT_COUNT: Final = 12000
 FACES_STREAM: Final = 7002
 """First number of the random streams of pictures; people have another, and the evaluation draws from 0."""
 USUAL_SIDE: Final = 1.42
@@ -114,11 +116,20 @@ def square_around(landmarks: Array) -> Square:
     return float(x) - side / 2, float(y) - side / 2, side
 
 
-def build(ict: IctModel, model: MorphableModel, count: int) -> None:
+@remember
+def _booth() -> RenderBooth:
+    return RenderBooth(IctModel.load(root() / "ict_face.npz"), MorphableModel.shipped())
+
+
+def _render(work: tuple[int, int]) -> Render:
+    return _booth().render(*work)
+
+
+def build(count: int, processes: int) -> None:
     """Write ``count`` renders to the cache."""
-    booth = RenderBooth(ict, model)
-    people = list(shown_people(count))
-    renders = [booth.render(number, person) for number, person in enumerate(tqdm(people, desc="renders"))]
+    with Pool(processes) as pool:
+        work = enumerate(shown_people(count))
+        renders = list(tqdm(pool.imap(_render, work, chunksize=16), total=count, desc="renders", mininterval=10))
     folder = cache() / "faces"
     folder.mkdir(exist_ok=True)
     np.save(folder / "ict_crops.npy", np.stack([render.crop for render in renders]))
@@ -156,12 +167,13 @@ def main() -> None:
     """Draw the renders, or tell the bound of ``shape_gain``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=DEFAULT_COUNT)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--bound", action="store_true", help="only print the shape_gain that our basis can reach")
     arguments = parser.parse_args()
     ict, model = IctModel.load(root() / "ict_face.npz"), MorphableModel.shipped()
     print(f"shape_gain of the nearest coefficients: {shape_gain_bound(ict, model):.3f}")
     if not arguments.bound:
-        build(ict, model, arguments.count)
+        build(arguments.count, arguments.processes)
 
 
 if __name__ == "__main__":

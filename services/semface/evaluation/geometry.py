@@ -2,7 +2,7 @@
 
 On renders, ``landmark_nme`` compares the 68 landmarks in the picture. ``shape_gain`` compares persons: our head of α
 alone and the known head without expression, at the vertices of our face region, each with the place of the known mesh
-next to it when both mean faces are aligned by their 68 landmarks. ``depth_error_mm`` compares, at the same places, what
+next to it when a smooth map has brought the 68 landmarks of both mean faces together. ``depth_error_mm`` compares, at the same places, what
 the camera saw: both heads with expression and turned, along the camera's axis, after the best scale and shift only.
 ``identity_ratio`` tells whether a smile moves δ and not α: 100 people in neutral, smile, surprise, anger and sadness,
 nearly frontal, each picture in another light; the mean distance of α within a person over that between people.
@@ -22,6 +22,7 @@ from semface.errors import Reason, SemfaceError
 from semface.evaluation.geometry_measures import (
     OUTER_EYES_68,
     OUTER_EYES_468,
+    carry,
     identity_ratio,
     mean_distance,
     move,
@@ -101,12 +102,13 @@ class HeadComparison:
     """Compares our heads with ICT heads at places chosen once on the mean faces."""
 
     def __init__(self, ict: IctModel, model: MorphableModel) -> None:
-        """Choose the place on the mean ICT face next to each vertex of our face region, aligned by the 68 landmarks."""
+        """Choose the place on the mean ICT face next to each vertex of our face region, carried by the 68 landmarks."""
         self._model = model
         self._region = model.face_region
-        by = similarity(model.mean_shape[model.landmarks68], ict.mean[ict.landmarks68])
-        ours = move(model.mean_shape[self._region], by)
-        self._corners, self._weights = nearest_on_surface(ours, ict.mean, ict.triangles)
+        ours, theirs = model.mean_shape[model.landmarks68], ict.mean[ict.landmarks68]
+        by = similarity(ours, theirs)
+        laid = carry(move(model.mean_shape[self._region], by), move(ours, by), theirs)
+        self._corners, self._weights = nearest_on_surface(laid, ict.mean, ict.triangles)
 
     def shape_errors(self, descriptors: Descriptors, face: SyntheticFace) -> tuple[float, float]:
         """Return the mean distances in mm of our head of α alone, and of our mean head, from the person's neutral one.

@@ -46,6 +46,22 @@ def move(points: Array, by: Similarity) -> Array:
     return by.scale * points @ by.rotation.T + by.shift
 
 
+def carry(points: Array, source: Array, target: Array) -> Array:
+    """Return ``points`` (P, 3) carried along with ``source`` (K, 3), which go to ``target`` (K, 3) exactly.
+
+    Of all smooth maps it is the one that bends least: the thin-plate spline of three dimensions, an affine map and a sum
+    of distances (Bookstein, 1989).
+    """
+    count = len(source)
+    system = np.zeros((count + 4, count + 4))
+    system[:count, :count] = np.linalg.norm(source[:, None] - source, axis=2)
+    system[:count, count:] = np.column_stack([np.ones(count), source])
+    system[count:, :count] = system[:count, count:].T
+    bend, affine = np.split(np.linalg.solve(system, np.concatenate([target - source, np.zeros((4, 3))])), [count])
+    distances = np.linalg.norm(points[:, None] - source, axis=2)
+    return points + distances @ bend + np.column_stack([np.ones(len(points)), points]) @ affine
+
+
 def mean_distance(points: Array, truth: Array) -> float:
     """Return the mean Euclidean distance between ``points`` (K, D) and ``truth`` (K, D)."""
     return float(np.linalg.norm(points - truth, axis=1).mean())

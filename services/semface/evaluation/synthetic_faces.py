@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.geometry_measures import move, nearest_on_surface, similarity
+from semface.evaluation.geometry_measures import carry, move, nearest_on_surface, similarity
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.illumination import CHANNELS, HARMONICS, shading
 from semface.morphable.model import MorphableModel, vertex_normals
@@ -214,7 +214,9 @@ class FaceGenerator:
 
 def skin_places(ict: IctModel, model: MorphableModel) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return where each vertex of ``ict`` takes its colour from: corners (V, 3) and weights (V, 3) on ``model``."""
-    placed = move(ict.mean, similarity(ict.mean[ict.landmarks68], model.mean_shape[model.landmarks68]))
+    theirs, ours = ict.mean[ict.landmarks68], model.mean_shape[model.landmarks68]
+    by = similarity(theirs, ours)
+    placed = carry(move(ict.mean, by), move(theirs, by), ours)
     # Beyond the face photographs taught the model no colour: neck and skull take that of the face's border.
     known = model.triangles[model.face_region[model.triangles].all(axis=1)]
     return nearest_on_surface(placed, model.mean_shape, known)
