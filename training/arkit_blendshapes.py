@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.evaluation.geometry_measures import move, nearest_on_surface, similarity
-from semface.evaluation.synthetic_faces import IctModel
+from semface.evaluation.geometry_measures import move, similarity
+from semface.evaluation.synthetic_faces import IctModel, skin_places
 from semface.morphable.blendshapes import ARKIT_NAMES, BLENDSHAPES_FILE, expression_hash
 from semface.morphable.model import MorphableModel
 from training import datasets
@@ -43,9 +43,7 @@ def shapes(ict: IctModel, model: MorphableModel) -> NDArray[np.float64]:
 
 def directions(ict: IctModel, model: MorphableModel) -> NDArray[np.float64]:
     """Return our directions (64, V, 3) at the vertices of ``ict``: what the place of our skin next to each does."""
-    placed = move(ict.mean, similarity(ict.mean[ict.landmarks68], model.mean_shape[model.landmarks68]))
-    known = model.triangles[model.face_region[model.triangles].all(axis=1)]
-    corners, weights = nearest_on_surface(placed, model.mean_shape, known)
+    corners, weights = skin_places(ict, model)
     return np.einsum("kvcd,vc->kvd", model.expression_basis[:, corners], weights)
 
 

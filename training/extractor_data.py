@@ -53,13 +53,13 @@ def mirror_matrix(basis: NDArray[np.float32], mirror: NDArray[np.int32]) -> NDAr
 
 
 class FaceSet:
-    """All cached faces of LFW and FER+ (training part) in memory, and who may be learned from."""
+    """All cached faces of LFW and FER+ (training part) in memory, renders if wanted, and who may be learned from."""
 
-    def __init__(self, model: MorphableModel, excluded: frozenset[str]) -> None:
+    def __init__(self, model: MorphableModel, excluded: frozenset[str], *, with_renders: bool = True) -> None:
         self.names: list[str] = []
         parts: dict[str, list[NDArray]] = {}
         crops = []
-        for name in (*PHOTOGRAPHS, RENDERS):
+        for name in (*PHOTOGRAPHS, *([RENDERS] if with_renders else [])):
             names, fields = _read_renders() if name == RENDERS else _read_photographs(name)
             self.names += names
             for field, values in fields.items():

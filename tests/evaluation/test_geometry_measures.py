@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from semface.evaluation.geometry_measures import (
+    carry,
     identity_ratio,
     move,
     nearest_on_surface,
@@ -33,6 +34,24 @@ def test_no_other_similarity_is_nearer() -> None:
         turn = rotation_matrix(step[None, :3])[0]
         other = (found.scale + step[3]) * POINTS @ (turn @ found.rotation).T + found.shift + step[4:]
         assert np.square(other - noisy).sum() > best
+
+
+def test_what_is_carried_goes_exactly_where_its_landmarks_go() -> None:
+    bent = POINTS + np.random.default_rng(8).normal(0.0, 0.3, POINTS.shape)
+    np.testing.assert_allclose(carry(POINTS, POINTS, bent), bent, atol=1e-9)
+
+
+def test_a_move_of_all_landmarks_alike_carries_every_point_alike() -> None:
+    others = np.random.default_rng(9).normal(size=(10, 3))
+    turned = 1.7 * POINTS @ TURN.T + [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(carry(others, POINTS, turned), 1.7 * others @ TURN.T + [1.0, 2.0, 3.0], atol=1e-9)
+
+
+def test_between_landmarks_points_are_carried_smoothly() -> None:
+    bent = POINTS + 0.2 * np.sin(POINTS)
+    others = 0.5 * POINTS
+    near = carry(others + 1e-4, POINTS, bent)
+    np.testing.assert_allclose(near, carry(others, POINTS, bent) + 1e-4, atol=1e-3)
 
 
 def test_a_mirror_image_is_not_taken_for_the_face() -> None:

@@ -96,3 +96,13 @@ def test_vertices_are_put_where_none_is_near_and_the_surface_stays(ict: IctModel
 def _borders(triangles: NDArray[np.int32]) -> int:
     edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
     return int((np.unique(edges, axis=0, return_counts=True)[1] == 1).sum())
+
+
+def test_the_point_under_the_nose_lies_in_the_corner_that_the_profile_makes_there() -> None:
+    profile = MODEL.mean_shape[MODEL.landmarks68]
+    tip, corner, lip = profile[30], profile[33], profile[51]
+    middle = MODEL.mean_shape[np.abs(MODEL.mean_shape[:, 0]) < 0.5]
+    between = middle[(middle[:, 1] < tip[1]) & (middle[:, 1] > lip[1]) & (middle[:, 2] > lip[2])]
+    line = lip - tip
+    behind = [float(np.linalg.norm(np.cross(line, point - tip))) for point in (corner, *between)]
+    assert behind[0] == pytest.approx(max(behind), rel=0.05)

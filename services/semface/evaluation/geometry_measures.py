@@ -49,8 +49,8 @@ def move(points: Array, by: Similarity) -> Array:
 def carry(points: Array, source: Array, target: Array) -> Array:
     """Return ``points`` (P, 3) carried along with ``source`` (K, 3), which go to ``target`` (K, 3) exactly.
 
-    Of all smooth maps it is the one that bends least: the thin-plate spline of three dimensions, an affine map and a sum
-    of distances (Bookstein, 1989).
+    Of all smooth maps it is the one that bends least: the thin-plate spline of three dimensions, which is an affine map
+    and a sum of distances (Bookstein, 1989).
     """
     count = len(source)
     system = np.zeros((count + 4, count + 4))
