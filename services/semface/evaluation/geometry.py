@@ -2,9 +2,9 @@
 
 On renders, ``landmark_nme`` compares the 68 landmarks in the picture. ``shape_gain`` compares persons: our head of α
 alone and the known head without expression, at the vertices of our face region, each with the place of the known mesh
-next to it when a smooth map has brought the 68 landmarks of both mean faces together. ``depth_error_mm`` compares, at the
-same places, what the camera saw: both heads with expression and turned, along the camera's axis, after the best scale
-and shift only.
+next to it when a smooth map has brought the 68 landmarks of both mean faces together. ``depth_error_mm`` compares, at
+the same places, what the camera saw: both heads with expression and turned, along the camera's axis, after the best
+scale and shift only.
 ``identity_ratio`` tells whether a smile moves δ and not α: 100 people in neutral, smile, surprise, anger and sadness,
 nearly frontal, each picture in another light; the mean distance of α within a person over that between people.
 """
