@@ -83,7 +83,7 @@ class Keypoints(nn.Module):
         wide = nn.functional.interpolate(self.coarse(coarse), scale_factor=2.0, mode="nearest")
         features = nn.functional.relu(self.fine(fine) + wide)
         maps = self.maps(nn.functional.relu(self.around(features)))
-        return torch.softmax(maps.flatten(2).float(), dim=2) @ self.grid
+        return torch.softmax(maps.flatten(2), dim=2) @ self.grid
 
 
 class DescriptorExtractor(nn.Module):
@@ -130,14 +130,20 @@ class DescriptorExtractor(nn.Module):
             features = block(features)
             fine = features if index == FINE_AFTER else fine
             coarse = features if index == SPATIAL_AFTER else coarse
-        where = nn.functional.relu(self.place(nn.functional.relu(self.spatial(coarse)).flatten(1)))
-        pooled = torch.cat([features.mean(dim=(2, 3)), where], dim=1)
-        keypoints = self.keypoints(fine, coarse)
+        spatial = nn.functional.relu(self.spatial(coarse))
+        # Places need more digits than half precision has, in which the convolutions may be run.
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self._tell(centred, spatial.float(), features.float(), self.keypoints(fine.float(), coarse.float()))
+
+    def _tell(self, centred: Tensor, spatial: Tensor, last: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what :meth:`read` does, of centred pixels, spatial and last features, and keypoints."""
+        where = nn.functional.relu(self.place(spatial.flatten(1)))
+        pooled = torch.cat([last.mean(dim=(2, 3)), where], dim=1)
         seen = torch.cat([pooled, ((keypoints - 0.5) * PLACE_SCALE).flatten(1)], dim=1)
         colours = self.colours(nn.functional.avg_pool2d(centred / 128.0, COLOUR_CELL).flatten(1))
-        told = self.readout(torch.cat([seen, self.hidden(seen), colours], dim=1)).float()
+        told = self.readout(torch.cat([seen, self.hidden(seen), colours], dim=1))
         # The descriptors must not become worse for the sake of telling how good they are.
-        quality = torch.sigmoid(self.quality(pooled.detach()).float())
+        quality = torch.sigmoid(self.quality(pooled.detach()))
         return told * self.scale + self.centre, quality, keypoints
 
     def start_from_teacher(self) -> None:
