@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -44,14 +44,18 @@ class Trainer:
         rate: float,
         checkpoint: Path,
         purpose: str,
+        frozen: int = FROZEN_BLOCKS,
     ) -> None:
-        """Make ready to learn from batches with ``mix`` faces of LFW and renders; the others are of FER+."""
+        """Make ready to learn from batches with ``mix`` faces of LFW and renders; the others are of FER+.
+
+        The first ``frozen`` blocks stay as they are.
+        """
         self.faces, self.steps, self.mix, self.checkpoint = faces, steps, mix, checkpoint
         self.purpose = purpose
         self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
         self.losses = MorphableLosses(model, faces.vertices, Weights())
         fresh = [p for name, p in self.network.named_parameters() if not name.startswith(("stem", "blocks"))]
-        for part in (self.network.stem, self.network.blocks[:FROZEN_BLOCKS]):
+        for part in (self.network.stem, self.network.blocks[:frozen]):
             part.requires_grad_(False)
         started = [p for p in self.network.blocks.parameters() if p.requires_grad]
         groups = [
@@ -67,8 +71,11 @@ class Trainer:
         warm = min(1.0, (step + 1) / 100)
         return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0))))
 
-    def start(self, start_from: Path | None) -> None:
-        """Begin from the teacher's convolutions, from another training, or go on with this one."""
+    def start(self, start_from: Path | None, features: Path | None = None) -> None:
+        """Begin from the teacher's convolutions or from another training, or go on with this one.
+
+        Of a network exported as ``features`` all is taken but landmarks and read-out.
+        """
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint)
             if state["purpose"] != self.purpose:
@@ -77,12 +84,17 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.step = state["step"]
-        elif start_from is not None:
-            state = torch.load(start_from)
+            self._take(state)
+            return
+        if start_from is not None:
+            self._take(torch.load(start_from))
         else:
             self.network.start_from_teacher()
             self._set_units()
-            return
+        if features is not None:
+            self.network.take_features(features)
+
+    def _take(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.losses.load_state_dict(state["losses"])
 
@@ -183,6 +195,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=REPOSITORY / "model_repository")
     parser.add_argument("--checkpoint", type=Path, help="default: in the cache, named by the folds left out")
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
+    parser.add_argument("--features", type=Path, help="exported network of which to take all but the read-out")
+    parser.add_argument("--frozen", type=int, default=FROZEN_BLOCKS, help="blocks that stay as they are, of 13")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--named", type=int, default=32, help="faces of LFW in each batch of 64")
     parser.add_argument("--renders", type=int, default=12, help="renders in each batch, two of each person")
@@ -197,9 +211,10 @@ def main() -> None:
     checkpoint = arguments.checkpoint or extractor_checkpoint(excluded)
     mix = (arguments.named, arguments.renders)
     options = (arguments.exclude_folds, arguments.steps, *mix, arguments.rate, arguments.seed)
-    purpose = digest(*options, str(arguments.start_from), model.mean_shape, faces.training)
-    trainer = Trainer(faces, model, arguments.steps, mix, arguments.rate, checkpoint, purpose)
-    trainer.start(arguments.start_from)
+    begin = (str(arguments.start_from), str(arguments.features), arguments.frozen)
+    purpose = digest(*options, *begin, model.mean_shape, faces.training)
+    trainer = Trainer(faces, model, arguments.steps, mix, arguments.rate, checkpoint, purpose, arguments.frozen)
+    trainer.start(arguments.start_from, arguments.features)
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))
     export(trainer.network, trainer.judge(), arguments, trainer.seconds)
     describe_datasets(arguments.output)

@@ -6,6 +6,7 @@ integral regression of Sun et al., 2018), what a hidden layer makes of these, an
 """
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -38,6 +39,8 @@ KEYPOINTS: Final = 68 + 128
 PLACE_SCALE: Final = 8.0
 """Brings places, fractions of the square from its middle, near the size of the other features."""
 HIDDEN_WIDTH: Final = 384
+FEATURES: Final = ("stem", "blocks", "spatial", "place", "colours", "quality")
+"""The parts that see the picture, and the quality that is told of them."""
 COLOUR_CELL: Final = 8
 """Side in crop pixels of a cell whose mean colour the read-out sees: the convolutions were taught to overlook light."""
 COLOUR_WIDTH: Final = 192
@@ -168,6 +171,14 @@ class DescriptorExtractor(nn.Module):
                 target.bias.copy_(torch.tensor(bias))
             # The file takes BGR, we take RGB.
             self.stem.weight.copy_(self.stem.weight.flip(1))
+
+    def take_features(self, exported: Path) -> None:
+        """Load all that stands before landmarks and read-out from an ``exported`` network of the same form (ONNX)."""
+        found = {item.name: numpy_helper.to_array(item) for item in onnx.load(exported).graph.initializer}
+        wanted = [name for name in self.state_dict() if name.startswith(FEATURES)]
+        # Weights are exported in half precision behind a cast.
+        state = {name: found.get(f"network.{name}_half", found.get(f"network.{name}")) for name in wanted}
+        self.load_state_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in state.items()}, strict=False)
 
     def set_units(self, means: dict[str, NDArray[np.float32]], deviations: dict[str, NDArray[np.float32]]) -> None:
         """Set the centre and the scale of the groups named, each (size,), in the descriptors' own units."""
