@@ -1,5 +1,6 @@
 """The paper's codec at a rate of choice."""
 
+import json
 import math
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_the_search_finds_the_weight_of_a_rate(target: float) -> None:
         return 300 - 150 * math.log(weight)
 
     assert bits(paper_codec.search(bits, target, steps=30)) == pytest.approx(
-        min(max(target, bits(0.1)), bits(1e-6)), abs=1
+        min(max(target, bits(paper_codec.RANGE[1])), bits(paper_codec.RANGE[0])), abs=1
     )
 
 
@@ -47,3 +48,9 @@ def test_a_codec_of_a_chosen_rate_is_exported_with_its_weight(tmp_path: Path, mo
     paper_codec.main(options)
     assert [quality.name for quality in Prior.load(output).qualities] == ["paper"]
     assert "λ = " in (output / "codec_analysis" / "card.md").read_text()
+    kept = json.loads((output / paper_codec.WEIGHT_FILE).read_text())
+    assert kept["paper_bits"] > kept["payload_bits"] > kept["entropy_bits"] > 0
+    again = tmp_path / "identity"
+    paper_codec.main(["--output", str(again), "--like", str(output), "--portion", "identity", "--epochs", "1"])
+    assert json.loads((again / paper_codec.WEIGHT_FILE).read_text())["lambda"] == kept["lambda"]
+    assert "identity's standardised numbers" in (again / "codec_analysis" / "card.md").read_text()
