@@ -29,8 +29,8 @@ from training.received_descriptors import digest, load_descriptors
 FRAME_BITS = 67
 """What a whole frame of three payloads has beside its ideal payload bits: heads, checks, lengths, half-filled bytes."""
 
-EFFECT_OF_NUMBERS = 20.0
-"""Roughly, distortion by effect over the mean absolute error of the numbers; λ starts from it."""
+METRIC_FACES = 400
+"""Faces by which the metric of the start is measured."""
 
 STEERING = 0.005
 """How fast λ follows a quality whose bits are off their target, in log λ for each step and log ratio."""
@@ -58,6 +58,8 @@ class Recipe:
     settling: float
     """Share of the epochs, the last ones, in which distortion is taken after true rounding, straight-through."""
     layout: Widths | WholeFace
+    gain: float = 1.0
+    """By this latents are multiplied before they are rounded; ignored where ``steered``."""
 
 
 RECIPE = Recipe(
@@ -130,7 +132,7 @@ class Trainer:
         self.log_lambdas = torch.zeros(len(recipe.names))
         self._start()
         self.bits = self.payload_bits.clone()
-        # Without steering steps stay 1: the transforms alone decide how finely is coded, as in the paper.
+        # Without steering steps stay as they are: the transforms alone decide how finely is coded, as in the paper.
         self.network.log_gains.requires_grad_(recipe.steered)
         prior = [self.network.log_gains, self.network.mixture, self.network.locations, self.network.log_scales]
         transforms = [*self.network.analysis.parameters(), *self.network.synthesis.parameters()]
@@ -142,21 +144,28 @@ class Trainer:
         self.epoch = 0
 
     def _slope(self, step: int) -> float:
-        return float(0.5 + 0.5 * np.cos(np.pi * min(step / self.steps, 1))) if self.recipe.steered else 1.0
+        return float(0.5 + 0.5 * np.cos(np.pi * min(step / max(self.steps, 1), 1))) if self.recipe.steered else 1.0
 
     def _start(self) -> None:
         network = self.network
         if self.recipe.steered:
-            network.start_linear(self.standard)
+            network.start_linear(self.standard, self.metric())
         with torch.no_grad():
+            network.log_gains.fill_(float(np.log(self.recipe.gain)))
             latents = network.analyse(self.standard)
             network.match_priors(latents)
             if self.recipe.steered:
                 steps = torch.stack([step_for(latents.var(dim=0), bits) for bits in self.payload_bits])
                 network.log_gains.copy_(-torch.log(steps)[:, None].expand_as(network.log_gains))
-                # At high rate the error is a quarter of the step; one bit more shrinks all 257 steps by ln 2 / 257.
-                slope = steps * np.log(2) / 4 / self.standard.shape[1]
-                self.log_lambdas = torch.log(slope * EFFECT_OF_NUMBERS)
+                # At high rate the error of a latent is a twelfth of its step's square, and a bit more quarters it.
+                self.log_lambdas = torch.log(steps.square() * np.log(2) / 6)
+
+    def metric(self) -> Tensor:
+        """Return what a small error of standardised numbers costs, (257, 257), as the distortion sees it."""
+        if self.distortion is None:
+            return torch.eye(DESCRIPTOR_SIZE)
+        some = self.standard[:: max(1, len(self.standard) // METRIC_FACES)]
+        return self.distortion.metric(some * self.network.scale + self.network.mean)
 
     def run(self, checkpoint: Path) -> None:
         """Train to the end, continuing from ``checkpoint`` where it is there, and keeping it after every epoch."""

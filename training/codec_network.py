@@ -176,22 +176,28 @@ class CodecNetwork(nn.Module):
         mass = self.cumulative(latents + half) - self.cumulative(latents - half)
         return -torch.log2(mass.clamp_min(LIKELIHOOD_FLOOR))
 
-    def start_linear(self, standard: Tensor) -> None:
-        """Start both sides as the principal components of ``standard`` (N, 257), block by block.
+    def start_linear(self, standard: Tensor, metric: Tensor) -> None:
+        """Start both sides as the components of ``standard`` (N, 257) that ``metric`` sees most of, block by block.
 
-        Latents beyond the number of components start silent. Gains and priors are left to the caller.
+        ``metric`` (257, 257), positive: zᵀ·M·z is what an error z of standardised numbers costs. An error of one in any
+        latent then costs one. Latents beyond the number of components start silent. Gains and priors are left to the
+        caller.
         """
         sides = zip(self.blocks, self.analysis.transforms, self.synthesis.transforms, strict=True)
         for block, forth, back in sides:
             where, latents = block.descriptors, block.latents
             part = standard[:, where].double()
-            variances, axes = torch.linalg.eigh(part.T @ part / len(part))
+            costs, directions = torch.linalg.eigh(metric[where, where].double())
+            root = directions * costs.sqrt() @ directions.T
+            variances, axes = torch.linalg.eigh(root @ (part.T @ part / len(part)) @ root)
+            axes = axes[:, torch.argsort(variances, descending=True)]
             size, room = where.stop - where.start, latents.stop - latents.start
-            matrix = torch.zeros(room, size)
             kept = min(room, size)
-            matrix[:kept] = axes[:, torch.argsort(variances, descending=True)[:kept]].T.float()
+            matrix, inverse = torch.zeros(room, size), torch.zeros(size, room)
+            matrix[:kept] = (axes.T @ root)[:kept].float()
+            inverse[:, :kept] = torch.linalg.solve(root, axes)[:, :kept].float()
             forth.start_linear(matrix)
-            back.start_linear(matrix.T)
+            back.start_linear(inverse)
 
     def match_priors(self, latents: Tensor) -> None:
         """Start the density of each latent at the middle and spread of ``latents`` (N, 256)."""

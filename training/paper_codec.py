@@ -6,10 +6,9 @@
 
 One auto-encoder for the whole face; mean absolute error over the 257 standardised numbers + λ · bits of a face; the
 paper's schedule (section III.A). Rate is what the paper's entropy coder makes of the integers of the faces held out:
-exponential Golomb codes and the order-0 adaptive model. With ``--bits`` λ is searched by halving its logarithm's range
-over short trainings, then trained in full; where the full training misses the target, λ is moved along the slope seen
-and trained again. With ``--portion`` the codec is retrained for that portion alone, as the paper does it: the other
-numbers are 0, and the error is that of the portion's.
+exponential Golomb codes and the order-0 adaptive model. With ``--bits`` λ is searched: where a training misses the
+target, λ is moved along the slope seen and it is trained again. With ``--portion`` the codec is retrained for that
+portion alone, as the paper does it: the other numbers are 0, and the error is that of the portion's.
 """
 
 import argparse
@@ -51,13 +50,15 @@ RECIPE: Final = Recipe(
     steered=False,
     settling=0.0,
     layout=WholeFace(256),
+    # In 40 epochs at this rate latents of the usual start do not grow beyond 1,240 bits, whatever λ is.
+    gain=4.0,
 )
 
-SEARCH_EPOCHS: Final = 6
-SEARCH_STEPS: Final = 7
-FULL_TRAININGS: Final = 4
-RANGE: Final = (1e-6, 1e-2)
-"""λ is searched between these."""
+START: Final = 5e-5
+"""λ from which it is searched: about where 257 Gaussian numbers take 5.5 bits each."""
+
+TRAININGS: Final = 8
+"""The search gives up after so many."""
 
 MEASURED_FACES: Final = 500
 
@@ -102,50 +103,32 @@ def rate(trainer: Trainer, faces: NDArray[np.float32]) -> float:
     return mean_bits(encode_order0, list(integers))
 
 
-def search(bits_at: Callable[[float], float], target: float, steps: int = SEARCH_STEPS) -> float:
-    """Return the λ in ``RANGE`` at which ``bits_at``, falling as λ grows, comes nearest to ``target`` bits."""
-    low, high = map(math.log, RANGE)
-    for _ in range(steps):
-        middle = (low + high) / 2
-        low, high = (middle, high) if bits_at(math.exp(middle)) > target else (low, middle)
-    return math.exp((low + high) / 2)
+def search(bits_at: Callable[[float], float], target: float, tolerance: float) -> float:
+    """Return the λ at which ``bits_at``, falling as λ grows, is within ``tolerance`` of ``target`` bits.
 
-
-def train_for(
-    faces: Faces, target: float, tolerance: float, epochs: int, seed: int, portion: Portion = Portion.ALL
-) -> tuple[Trainer, float]:
-    """Return the codec in full training whose rate is within ``tolerance`` of ``target`` bits, and its λ.
-
-    Raises ``SystemExit`` when ``FULL_TRAININGS`` do not get there.
+    Raises ``SystemExit`` when ``TRAININGS`` do not get there.
     """
-
-    def short(weight: float) -> float:
-        bits = rate(train(faces, weight, min(SEARCH_EPOCHS, epochs), seed, portion), faces.selection)
-        print(f"short training at {weight:.3g}: {bits:.0f} bits", flush=True)
-        return bits
-
-    weight = search(short, target)
     seen: list[tuple[float, float]] = []
-    for _ in range(FULL_TRAININGS):
-        trainer = train(faces, weight, epochs, seed, portion)
-        bits = rate(trainer, faces.selection)
-        print(f"full training at {weight:.3g}: {bits:.0f} bits", flush=True)
+    place = math.log(START)
+    for _ in range(TRAININGS):
+        bits = bits_at(math.exp(place))
+        print(f"λ {math.exp(place):.3g}: {bits:.0f} bits", flush=True)
         if abs(bits - target) <= tolerance:
-            return trainer, weight
-        seen.append((math.log(weight), bits))
-        weight = math.exp(_next(seen, target))
-    raise SystemExit(f"no λ gave {target:g} ± {tolerance:g} bits; the nearest is among {seen}")
+            return math.exp(place)
+        seen.append((place, bits))
+        place = _next(seen, target)
+    raise SystemExit(f"no λ gave {target:g} ± {tolerance:g} bits; logarithms of λ and bits were {seen}")
 
 
 def _next(seen: list[tuple[float, float]], target: float) -> float:
     """Return the logarithm of λ at which the line through the last two of ``seen`` (log λ, bits) meets ``target``."""
     place, bits = seen[-1]
-    # Rate falls by about as many bits as there are latents in use when λ grows e-fold.
-    slope = -150.0
+    # Before a slope is seen: each latent in use takes 1.44 bits less when λ grows e-fold; many are hardly in use.
+    slope = -250.0
     if len(seen) > 1 and seen[-2][1] != bits:
         slope = (bits - seen[-2][1]) / (place - seen[-2][0])
     # Never far at once: one line through two noisy places may point anywhere.
-    return place + max(-1.0, min(1.0, (target - bits) / slope))
+    return place + max(-1.5, min(1.5, (target - bits) / slope))
 
 
 def rates(repository: Path, faces: NDArray[np.float32]) -> dict[str, float]:
@@ -192,10 +175,14 @@ def main(arguments: list[str] | None = None) -> None:
     if portion is not Portion.ALL:
         faces = only(faces, portion)
     if options.bits is not None:
-        trainer, weight = train_for(faces, options.bits, options.tolerance, options.epochs, options.seed, portion)
+        weight = search(
+            lambda weight: rate(train(faces, weight, options.epochs, options.seed, portion), faces.selection),
+            options.bits,
+            options.tolerance,
+        )
     else:
         weight = PAPER_LAMBDA if options.like is None else _weight(options.like)
-        trainer = train(faces, weight, options.epochs, options.seed, portion)
+    trainer = train(faces, weight, options.epochs, options.seed, portion)
     network, recipe = trainer.network, trainer.recipe
     with torch.inference_mode():
         latents = network.analyse(trainer.standard).numpy()

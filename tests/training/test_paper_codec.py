@@ -23,11 +23,14 @@ def correlated_faces(count: int) -> np.ndarray:
 @pytest.mark.parametrize("target", [100.0, 1410.0])
 def test_the_search_finds_the_weight_of_a_rate(target: float) -> None:
     def bits(weight: float) -> float:
-        return 300 - 150 * math.log(weight)
+        return 4000 / (1 + math.exp(0.4 * (math.log(weight) + 9)))
 
-    assert bits(paper_codec.search(bits, target, steps=30)) == pytest.approx(
-        min(max(target, bits(paper_codec.RANGE[1])), bits(paper_codec.RANGE[0])), abs=1
-    )
+    assert bits(paper_codec.search(bits, target, tolerance=5)) == pytest.approx(target, abs=5)
+
+
+def test_a_rate_out_of_reach_ends_the_search() -> None:
+    with pytest.raises(SystemExit, match="no λ gave 1410"):
+        paper_codec.search(lambda weight: 700 - 0.1 * math.log(weight), 1410, tolerance=50)
 
 
 def test_a_larger_weight_takes_fewer_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
