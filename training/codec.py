@@ -21,7 +21,7 @@ from tqdm import tqdm
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.morphable.model import MorphableModel
 from training import codec_card, codec_prior, datasets
-from training.codec_distortion import Distortion
+from training.codec_distortion import IDENTITY, Distortion
 from training.codec_export import export
 from training.codec_network import CodecNetwork, WholeFace, Widths
 from training.received_descriptors import digest, load_descriptors
@@ -58,6 +58,8 @@ class Recipe:
     settling: float
     """Share of the epochs, the last ones, in which distortion is taken after true rounding, straight-through."""
     layout: Widths | WholeFace
+    identity: float = IDENTITY
+    """Weight of what coding takes away of the embedding; ignored where distortion is of plain numbers."""
     gain: float = 1.0
     """By this latents are multiplied before they are rounded; ignored where ``steered``."""
 
@@ -123,7 +125,9 @@ class Trainer:
         torch.manual_seed(seed)
         self.recipe, self.judged = recipe, judged
         self.network = CodecNetwork(faces, recipe.layout, len(recipe.names))
-        self.distortion = None if heads is None else Distortion(MorphableModel.load(), heads, self.network.scale)
+        self.distortion = (
+            None if heads is None else Distortion(MorphableModel.load(), heads, self.network.scale, recipe.identity)
+        )
         with torch.no_grad():
             self.standard = self.network.standardise(torch.from_numpy(faces))
         self.payload_bits = torch.tensor(
@@ -267,6 +271,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="leave out the people of these folds: 5-8",
     )
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
+    parser.add_argument(
+        "--identity-weight", type=float, default=IDENTITY, help="what one less the embedding's cosine costs"
+    )
     parser.add_argument("--default-quality", help="name of the quality that is taken when none is asked for")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
@@ -275,7 +282,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Run the recipe."""
     options = parse(arguments)
-    recipe = replace(RECIPE, epochs=options.epochs)
+    recipe = replace(RECIPE, epochs=options.epochs, identity=options.identity_weight)
     if options.default_quality:
         recipe = replace(recipe, default=recipe.names.index(options.default_quality))
     faces = load(options.exclude_folds)

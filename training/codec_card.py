@@ -122,11 +122,11 @@ in standard deviations. The default quality is `{default}`.
 {table}
 """
 
-_STEERED = """start from principal components; λ steered to {targets} bits, the
+_STEERED = """start from the components that the distortion sees most of; λ steered to {targets} bits, the
 learning rate falling along a cosine; true rounding (straight-through) for distortion in the last {settling:.0%}"""
 
 _BY_EFFECT = """the effect of coding in millimetres at the face's vertices, in grey levels on it, on the embedding
-and on the expression's confidences (`training/codec_distortion.py`)"""
+(weight {identity:g}) and on the expression's confidences (`training/codec_distortion.py`)"""
 
 _BY_NUMBERS = "mean absolute error over the {numbers}standardised numbers"
 
@@ -141,7 +141,9 @@ def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: a
     return _SHARED.format(
         command="`training.codec`" if recipe.steered else "`training.paper_codec`",
         layout=_BLOCKS if recipe.steered else _WHOLE,
-        distortion=_BY_EFFECT if recipe.steered else _BY_NUMBERS.format(numbers=_numbers(options)),
+        distortion=_BY_EFFECT.format(identity=recipe.identity)
+        if recipe.steered
+        else _BY_NUMBERS.format(numbers=_numbers(options)),
         rate=recipe.rate,
         prior_rate=recipe.prior_rate,
         batch=recipe.batch,

@@ -21,7 +21,7 @@ MILLIMETRE: Final = 1.0
 GREY_LEVEL: Final = 0.1
 """Weight of one grey level on the face: of texture, of light."""
 IDENTITY: Final = 12.0
-"""Weight of one less the cosine between the embeddings before and after."""
+"""Weight of one less the cosine between the embeddings before and after, where a training names no other."""
 EXPRESSION: Final = 4.0
 """Weight of the divergence, in nats, of the expression's confidences."""
 NUMBERS: Final = 0.3
@@ -42,9 +42,15 @@ TYPICAL: Final = {MILLIMETRE: 1.0, GREY_LEVEL: 5.0}
 class Distortion(nn.Module):
     """The distortion of decoded descriptors; the heads of the extraction network's training stand for the two tasks."""
 
-    def __init__(self, model: MorphableModel, heads: dict[str, Tensor], scale: Tensor) -> None:
-        """Take the state ``heads`` of :class:`MorphableLosses`, and each number's deviation ``scale`` (257,)."""
+    def __init__(
+        self, model: MorphableModel, heads: dict[str, Tensor], scale: Tensor, identity: float = IDENTITY
+    ) -> None:
+        """Take the state ``heads`` of :class:`MorphableLosses`, and each number's deviation ``scale`` (257,).
+
+        ``identity`` weighs one less the cosine between the embeddings before and after.
+        """
         super().__init__()
+        self.identity = identity
         self.tasks = MorphableLosses(model, np.flatnonzero(model.face_region), Weights())
         self.tasks.load_state_dict(heads)
         self.tasks.requires_grad_(False)
@@ -71,7 +77,7 @@ class Distortion(nn.Module):
         cosine = (self.tasks.embed(received) * person).sum(dim=1)
         told = torch.log_softmax(self.tasks.classify(received), dim=1)
         divergence = (mood * (torch.log(mood.clamp_min(1e-6)) - told)).sum(dim=1)
-        return total + IDENTITY * (1.0 - cosine) + EXPRESSION * divergence
+        return total + self.identity * (1.0 - cosine) + EXPRESSION * divergence
 
     def metric(self, faces: Tensor) -> Tensor:
         """Return M (257, 257): zᵀ·M·z is about the distortion by a small error z, in standard deviations, of ``faces``.
@@ -87,7 +93,7 @@ class Distortion(nn.Module):
         told = torch.softmax(self.tasks.classify(faces), dim=1)
         # The divergence's second order: the covariance of the answers' indicator.
         spread = logits - (told[:, :, None] * logits).sum(dim=1, keepdim=True)
-        tasks = IDENTITY / 2 * torch.einsum("nki,nkj->ij", embedding, embedding)
+        tasks = self.identity / 2 * torch.einsum("nki,nkj->ij", embedding, embedding)
         tasks = tasks + EXPRESSION / 2 * torch.einsum("nk,nki,nkj->ij", told, spread, spread)
         return total + self.scale[:, None] * (tasks / len(faces)) * self.scale
 

@@ -20,7 +20,7 @@ def correlated_faces(count: int) -> np.ndarray:
     return (random.normal(size=(count, 257)) @ random.normal(size=(257, 257)) / 16).astype(np.float32)
 
 
-@pytest.mark.parametrize("target", [100.0, 1410.0])
+@pytest.mark.parametrize("target", [900.0, 1410.0])
 def test_the_search_finds_the_weight_of_a_rate(target: float) -> None:
     def bits(weight: float) -> float:
         return 4000 / (1 + math.exp(0.4 * (math.log(weight) + 9)))
