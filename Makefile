@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BUF_VERSION := 1.75.0
 UV_VERSION := 0.13.9
+ATHERIS_VERSION := 3.0.0
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ PEERS := build/peers-venv/.installed
 SOURCES := services tests training protos examples docs
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow lint types imports protos settings stubs docs lock teachers peers clean
+.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,10 +30,16 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models ## Run the slow tests
 	$(BIN)/pytest -q -m slow
+
+# atheris has wheels for some systems only; where it does not install, the property tests have to do.
+fuzz: $(DEVELOPMENT) ## Fuzz the frame decoder by coverage for 30 seconds, where atheris installs
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: atheris==$(ATHERIS_VERSION); \
+	then $(BIN)/python -m tests.codec.coverage_fuzz -max_total_time=30 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build/; \
+	else echo "atheris does not install here: no fuzzing by coverage"; fi
 
 lint: $(DEVELOPMENT) ## Check style and format
 	$(BIN)/ruff check $(SOURCES)
@@ -70,7 +77,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
 
 lock: $(UV) ## Resolve the dependencies anew and write both lock files
 	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration -o requirements.lock pyproject.toml
-	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev -c requirements.lock \
+	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video -c requirements.lock \
 		-o requirements-dev.lock pyproject.toml
 
 teachers: $(TEACHERS) ## Build the teacher networks of training, in an environment of their own (Python 3.11 or 3.12, npm)

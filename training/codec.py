@@ -2,10 +2,9 @@
 
     python -m training.codec --output model_repository
 
-``--recipe paper``: mean absolute error over the 257 standardised numbers + λ · bits of a face, the paper's schedule at
-one rate (paper, section III.A). ``--recipe fast`` (default) measures distortion by its effect instead
-(:mod:`training.codec_distortion`), starts from principal components, trains six qualities at once and steers each
-quality's λ so that it meets its target in bits.
+Distortion is measured by its effect (:mod:`training.codec_distortion`). Training starts from principal components,
+trains six qualities at once and steers each quality's λ so that it meets its target in bits. The paper's own codec, to
+compare with, is :mod:`training.paper_codec`, with the same loop.
 """
 
 import argparse
@@ -19,19 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from semface.descriptors import DESCRIPTOR_SIZE
 from semface.morphable.model import MorphableModel
 from training import codec_card, codec_prior, datasets
-from training.codec_distortion import Distortion
+from training.codec_distortion import IDENTITY, Distortion
 from training.codec_export import export
-from training.codec_network import CodecNetwork, Widths
+from training.codec_network import CodecNetwork, WholeFace, Widths
 from training.received_descriptors import digest, load_descriptors
 
 FRAME_BITS = 67
 """What a whole frame of three payloads has beside its ideal payload bits: heads, checks, lengths, half-filled bytes."""
 
-PAPER_LAMBDA = 0.001
-EFFECT_OF_NUMBERS = 20.0
-"""Roughly, distortion by effect over the mean absolute error of the numbers; λ starts from it."""
+METRIC_FACES = 400
+"""Faces by which the metric of the start is measured."""
 
 STEERING = 0.005
 """How fast λ follows a quality whose bits are off their target, in log λ for each step and log ratio."""
@@ -55,38 +54,28 @@ class Recipe:
     """Bits of a frame with all portions for each quality; ignored unless ``steered``."""
     default: int
     steered: bool
-    """Whether training starts from principal components and λ is steered towards the targets."""
+    """Whether training starts from principal components, λ is steered towards the targets and gains are learned."""
     settling: float
     """Share of the epochs, the last ones, in which distortion is taken after true rounding, straight-through."""
-    widths: Widths
+    layout: Widths | WholeFace
+    identity: float = IDENTITY
+    """Weight of what coding takes away of the embedding; ignored where distortion is of plain numbers."""
+    gain: float = 1.0
+    """By this latents are multiplied before they are rounded; ignored where ``steered``."""
 
 
-RECIPES = {
-    "fast": Recipe(
-        epochs=36,
-        batch=256,
-        rate=1e-3,
-        prior_rate=5e-3,
-        names=("lowest", "low", "medium", "high", "higher", "highest"),
-        targets=(150, 250, 400, 600, 850, 1250),
-        default=2,
-        steered=True,
-        settling=0.5,
-        widths=Widths(192, 96, 48),
-    ),
-    "paper": Recipe(
-        epochs=40,
-        batch=64,
-        rate=1e-4,
-        prior_rate=1e-4,
-        names=("paper",),
-        targets=(0,),
-        default=0,
-        steered=False,
-        settling=0.0,
-        widths=Widths(256, 256, 256),
-    ),
-}
+RECIPE = Recipe(
+    epochs=36,
+    batch=256,
+    rate=1e-3,
+    prior_rate=5e-3,
+    names=("lowest", "low", "medium", "high", "higher", "highest"),
+    targets=(150, 250, 400, 600, 850, 1250),
+    default=2,
+    steered=True,
+    settling=0.5,
+    layout=Widths(192, 96, 48),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +110,34 @@ class Trainer:
     """The training loop with its state, which can be kept and continued."""
 
     def __init__(
-        self, faces: NDArray[np.float32], recipe: Recipe, seed: int, heads: dict[str, Tensor] | None = None
+        self,
+        faces: NDArray[np.float32],
+        recipe: Recipe,
+        seed: int,
+        heads: dict[str, Tensor] | None = None,
+        judged: slice = slice(0, DESCRIPTOR_SIZE),
     ) -> None:
-        """Prepare the network for ``faces`` (N, 257); a steered recipe needs the task ``heads`` of its distortion."""
+        """Prepare the network for ``faces`` (N, 257).
+
+        With the task ``heads`` distortion is measured by its effect, without them by the mean absolute error of the
+        ``judged`` numbers, standardised.
+        """
         torch.manual_seed(seed)
-        self.recipe = recipe
-        self.network = CodecNetwork(faces, recipe.widths, len(recipe.names))
-        self.distortion = None if heads is None else Distortion(MorphableModel.load(), heads, self.network.scale)
+        self.recipe, self.judged = recipe, judged
+        self.network = CodecNetwork(faces, recipe.layout, len(recipe.names))
+        self.distortion = (
+            None if heads is None else Distortion(MorphableModel.load(), heads, self.network.scale, recipe.identity)
+        )
         with torch.no_grad():
             self.standard = self.network.standardise(torch.from_numpy(faces))
         self.payload_bits = torch.tensor(
             [max(target - FRAME_BITS, 1.0) for target in recipe.targets], dtype=torch.float32
         )
-        self.log_lambdas = torch.full((len(recipe.names),), float(np.log(PAPER_LAMBDA)))
+        self.log_lambdas = torch.zeros(len(recipe.names))
         self._start()
         self.bits = self.payload_bits.clone()
+        # Without steering steps stay as they are: the transforms alone decide how finely is coded, as in the paper.
+        self.network.log_gains.requires_grad_(recipe.steered)
         prior = [self.network.log_gains, self.network.mixture, self.network.locations, self.network.log_scales]
         transforms = [*self.network.analysis.parameters(), *self.network.synthesis.parameters()]
         self.optimiser = torch.optim.Adam(
@@ -146,21 +148,28 @@ class Trainer:
         self.epoch = 0
 
     def _slope(self, step: int) -> float:
-        return float(0.5 + 0.5 * np.cos(np.pi * min(step / self.steps, 1))) if self.recipe.steered else 1.0
+        return float(0.5 + 0.5 * np.cos(np.pi * min(step / max(self.steps, 1), 1))) if self.recipe.steered else 1.0
 
     def _start(self) -> None:
         network = self.network
         if self.recipe.steered:
-            network.start_linear(self.standard)
+            network.start_linear(self.standard, self.metric())
         with torch.no_grad():
+            network.log_gains.fill_(float(np.log(self.recipe.gain)))
             latents = network.analyse(self.standard)
             network.match_priors(latents)
             if self.recipe.steered:
                 steps = torch.stack([step_for(latents.var(dim=0), bits) for bits in self.payload_bits])
                 network.log_gains.copy_(-torch.log(steps)[:, None].expand_as(network.log_gains))
-                # At high rate the error is a quarter of the step; one bit more shrinks all 257 steps by ln 2 / 257.
-                slope = steps * np.log(2) / 4 / self.standard.shape[1]
-                self.log_lambdas = torch.log(slope * EFFECT_OF_NUMBERS)
+                # At high rate the error of a latent is a twelfth of its step's square, and a bit more quarters it.
+                self.log_lambdas = torch.log(steps.square() * np.log(2) / 6)
+
+    def metric(self) -> Tensor:
+        """Return what a small error of standardised numbers costs, (257, 257), as the distortion sees it."""
+        if self.distortion is None:
+            return torch.eye(DESCRIPTOR_SIZE)
+        some = self.standard[:: max(1, len(self.standard) // METRIC_FACES)]
+        return self.distortion.metric(some * self.network.scale + self.network.mean)
 
     def run(self, checkpoint: Path) -> None:
         """Train to the end, continuing from ``checkpoint`` where it is there, and keeping it after every epoch."""
@@ -200,7 +209,7 @@ class Trainer:
     def _error(self, received: Tensor, sent: Tensor) -> Tensor:
         """Return the distortion (N,) of standardised descriptors (N, 257)."""
         if self.distortion is None:
-            return (received - sent).abs().mean(dim=1)
+            return (received - sent)[:, self.judged].abs().mean(dim=1)
         network = self.network
         return self.distortion(received * network.scale + network.mean, sent * network.scale + network.mean)
 
@@ -261,8 +270,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=frozenset(),
         help="leave out the people of these folds: 5-8",
     )
-    parser.add_argument("--recipe", choices=RECIPES, default="fast")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
+    parser.add_argument(
+        "--identity-weight", type=float, default=IDENTITY, help="what one less the embedding's cosine costs"
+    )
     parser.add_argument("--default-quality", help="name of the quality that is taken when none is asked for")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
@@ -271,13 +282,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Run the recipe."""
     options = parse(arguments)
-    recipe = RECIPES[options.recipe]
-    if options.epochs:
-        recipe = replace(recipe, epochs=options.epochs)
+    recipe = replace(RECIPE, epochs=options.epochs, identity=options.identity_weight)
     if options.default_quality:
         recipe = replace(recipe, default=recipe.names.index(options.default_quality))
     faces = load(options.exclude_folds)
-    heads = torch.load(datasets.extractor_checkpoint(options.exclude_folds))["losses"] if recipe.steered else None
+    heads = torch.load(datasets.extractor_checkpoint(options.exclude_folds))["losses"]
     trainer = Trainer(faces.training, recipe, options.seed, heads)
     key = digest(faces.training, recipe, options.seed)
     trainer.run(datasets.cache() / "checkpoints" / f"codec-{key}.pt")

@@ -100,12 +100,12 @@ of each quality: gains, integer frequency tables, their least symbols (`docs/bit
 """
 
 _SHARED = """The network is the paper's auto-encoder (section II.C): fully connected layers, ReLU, GDN, ResNet
-shortcuts, 256 latents; block-diagonal by portion, so that each portion's payload stands alone. Weights are kept as
+shortcuts, 256 latents; {layout}. Weights are kept as
 16-bit floats behind a cast.
 
 ## Training
 
-Recipe `{recipe}`: {distortion} + λ · bits of a factorised learned prior,
+{command}: {distortion} + λ · bits of a factorised learned prior,
 uniform noise for rounding; Adam at {rate:g} (gains and prior {prior_rate:g}), β 0.5 and 0.999, batch {batch},
 {epochs} epochs, seed {seed}; {schedule}.
 The network starts from no other weights. The descriptors come from `descriptor_extraction`: {sources} faces
@@ -122,25 +122,28 @@ in standard deviations. The default quality is `{default}`.
 {table}
 """
 
-_STEERED = """start from principal components; λ steered to {targets} bits, the
+_STEERED = """start from the components that the distortion sees most of; λ steered to {targets} bits, the
 learning rate falling along a cosine; true rounding (straight-through) for distortion in the last {settling:.0%}"""
 
 _BY_EFFECT = """the effect of coding in millimetres at the face's vertices, in grey levels on it, on the embedding
-and on the expression's confidences (`training/codec_distortion.py`)"""
+(weight {identity:g}) and on the expression's confidences (`training/codec_distortion.py`)"""
 
-_BY_NUMBERS = "mean absolute error over the 257 standardised numbers"
+_BY_NUMBERS = "mean absolute error over the {numbers}standardised numbers"
 
 _UNSTEERED = "λ = {weight:.4g} for each bit of a face"
 
-PAPER_WEIGHT = 0.001
-"""The paper's λ, where the options name no other."""
+_BLOCKS = "block-diagonal by portion, so that each portion's payload stands alone"
+_WHOLE = "one network for the whole face, so that no payload stands alone"
 
 
 def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: argparse.Namespace) -> str:
     targets = ", ".join(f"{target:g}" for target in recipe.targets)
     return _SHARED.format(
-        recipe=options.recipe,
-        distortion=_BY_EFFECT if recipe.steered else _BY_NUMBERS,
+        command="`training.codec`" if recipe.steered else "`training.paper_codec`",
+        layout=_BLOCKS if recipe.steered else _WHOLE,
+        distortion=_BY_EFFECT.format(identity=recipe.identity)
+        if recipe.steered
+        else _BY_NUMBERS.format(numbers=_numbers(options)),
         rate=recipe.rate,
         prior_rate=recipe.prior_rate,
         batch=recipe.batch,
@@ -148,10 +151,15 @@ def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: a
         seed=options.seed,
         schedule=_STEERED.format(targets=targets, settling=recipe.settling)
         if recipe.steered
-        else _UNSTEERED.format(weight=vars(options).get("weight", PAPER_WEIGHT)),
+        else _UNSTEERED.format(weight=options.weight),
         sources=" and ".join(faces.sources),
         excluded=", ".join(map(str, sorted(options.exclude_folds))) or "none",
         held_out=len(faces.selection),
         default=recipe.names[recipe.default],
         table=table(figures),
     )
+
+
+def _numbers(options: argparse.Namespace) -> str:
+    """Return which numbers a training for one portion looks at, the others being 0."""
+    return "257 " if options.portion is None else f"{options.portion}'s "

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semface.descriptors import GROUPS
+from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
 from semface.morphable.camera import DISTANCE
 from semface.morphable.illumination import CHANNELS, harmonics
 from semface.morphable.model import MorphableModel
@@ -21,19 +21,36 @@ MILLIMETRE: Final = 1.0
 GREY_LEVEL: Final = 0.1
 """Weight of one grey level on the face: of texture, of light."""
 IDENTITY: Final = 12.0
-"""Weight of one less the cosine between the embeddings before and after."""
+"""Weight of one less the cosine between the embeddings before and after, where a training names no other."""
 EXPRESSION: Final = 4.0
 """Weight of the divergence, in nats, of the expression's confidences."""
 NUMBERS: Final = 0.3
 """Weight of the mean absolute error of the standardised numbers, which keeps in place what nothing else does."""
 
+SEEN: Final = {
+    "shape": (MILLIMETRE, GROUPS["shape"]),
+    "movement": (MILLIMETRE, slice(GROUPS["expression"].start, GROUPS["translation"].stop)),
+    "texture": (GREY_LEVEL, GROUPS["texture"]),
+    "illumination": (GREY_LEVEL, GROUPS["illumination"]),
+}
+"""What is seen on the face: its weight, and the numbers that make it."""
+
+TYPICAL: Final = {MILLIMETRE: 1.0, GREY_LEVEL: 5.0}
+"""Root mean square errors around which ``metric`` takes the slope of what is seen: in mm, in grey levels."""
+
 
 class Distortion(nn.Module):
     """The distortion of decoded descriptors; the heads of the extraction network's training stand for the two tasks."""
 
-    def __init__(self, model: MorphableModel, heads: dict[str, Tensor], scale: Tensor) -> None:
-        """Take the state ``heads`` of :class:`MorphableLosses`, and each number's deviation ``scale`` (257,)."""
+    def __init__(
+        self, model: MorphableModel, heads: dict[str, Tensor], scale: Tensor, identity: float = IDENTITY
+    ) -> None:
+        """Take the state ``heads`` of :class:`MorphableLosses`, and each number's deviation ``scale`` (257,).
+
+        ``identity`` weighs one less the cosine between the embeddings before and after.
+        """
         super().__init__()
+        self.identity = identity
         self.tasks = MorphableLosses(model, np.flatnonzero(model.face_region), Weights())
         self.tasks.load_state_dict(heads)
         self.tasks.requires_grad_(False)
@@ -50,14 +67,8 @@ class Distortion(nn.Module):
     def forward(self, received: Tensor, sent: Tensor) -> Tensor:
         """Return the distortion (N,) of ``received`` against ``sent``, both (N, 257) in descriptors' own units."""
         off = received - sent
-        seen = {
-            "shape": (MILLIMETRE, GROUPS["shape"]),
-            "movement": (MILLIMETRE, slice(GROUPS["expression"].start, GROUPS["translation"].stop)),
-            "texture": (GREY_LEVEL, GROUPS["texture"]),
-            "illumination": (GREY_LEVEL, GROUPS["illumination"]),
-        }
         total = NUMBERS * (off / self.scale).abs().mean(dim=1)
-        for name, (weight, where) in seen.items():
+        for name, (weight, where) in SEEN.items():
             part = off[:, where]
             # The root's slope has no bound at zero.
             total = total + weight * (((part @ getattr(self, name)) * part).sum(dim=1) + 1e-4).sqrt()
@@ -66,7 +77,25 @@ class Distortion(nn.Module):
         cosine = (self.tasks.embed(received) * person).sum(dim=1)
         told = torch.log_softmax(self.tasks.classify(received), dim=1)
         divergence = (mood * (torch.log(mood.clamp_min(1e-6)) - told)).sum(dim=1)
-        return total + IDENTITY * (1.0 - cosine) + EXPRESSION * divergence
+        return total + self.identity * (1.0 - cosine) + EXPRESSION * divergence
+
+    def metric(self, faces: Tensor) -> Tensor:
+        """Return M (257, 257): zᵀ·M·z is about the distortion by a small error z, in standard deviations, of ``faces``.
+
+        The slopes of the two tasks' answers are those in the mean over ``faces`` (N, 257), in their own units.
+        """
+        total = NUMBERS / DESCRIPTOR_SIZE * torch.eye(DESCRIPTOR_SIZE)
+        for name, (weight, where) in SEEN.items():
+            part = torch.diag(self.scale[where]) @ getattr(self, name) @ torch.diag(self.scale[where])
+            total[where, where] += weight / (2 * TYPICAL[weight]) * part
+        embedding = torch.func.vmap(torch.func.jacrev(lambda face: self.tasks.embed(face[None])[0]))(faces)
+        logits = torch.func.vmap(torch.func.jacrev(lambda face: self.tasks.classify(face[None])[0]))(faces)
+        told = torch.softmax(self.tasks.classify(faces), dim=1)
+        # The divergence's second order: the covariance of the answers' indicator.
+        spread = logits - (told[:, :, None] * logits).sum(dim=1, keepdim=True)
+        tasks = self.identity / 2 * torch.einsum("nki,nkj->ij", embedding, embedding)
+        tasks = tasks + EXPRESSION / 2 * torch.einsum("nk,nki,nkj->ij", told, spread, spread)
+        return total + self.scale[:, None] * (tasks / len(faces)) * self.scale
 
 
 def _movement_metric(model: MorphableModel) -> NDArray[np.float64]:

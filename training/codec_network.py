@@ -1,11 +1,12 @@
 """The codec's auto-encoder: g_a and g_s with GDN, a learned prior, and gains that make several qualities of one model.
 
 Fully connected layers, ReLU, generalised divisive normalisation and ResNet shortcuts, 256 latents (paper, section
-II.C). The networks are block-diagonal: each portion of the face has an analysis and a synthesis of its own, so that its
-latents can be decoded without the others.
+II.C). The paper's is one network for the whole face (``WholeFace``). Ours are block-diagonal (``Widths``): each portion
+of the face has an analysis and a synthesis of its own, so that its latents can be decoded without the others.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semface.codec.prior import LATENT_SIZE, PORTION_LATENTS
-from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Portion
+from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES
 
 SMALLEST_SCALE = 1e-3
 """A number that hardly varies in training is divided by no less than this, so that it cannot explode later."""
@@ -32,6 +33,15 @@ PORTIONS = tuple(PORTION_LATENTS)
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A part of the face with transforms of its own: its descriptors, its latents, the width of its hidden layers."""
+
+    descriptors: slice
+    latents: slice
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
 class Widths:
     """Width of the hidden layers of each portion's networks."""
 
@@ -39,9 +49,23 @@ class Widths:
     expression: int
     illumination: int
 
-    def of(self, portion: Portion) -> int:
-        """Return the width for ``portion``."""
-        return int(getattr(self, str(portion.name).lower()))
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """One for each portion."""
+        widths = {portion: int(getattr(self, str(portion.name).lower())) for portion in PORTIONS}
+        return tuple(Block(PORTION_SLICES[one], PORTION_LATENTS[one], width) for one, width in widths.items())
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFace:
+    """Width of the hidden layers of one network for the whole face, as the paper has it."""
+
+    width: int
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """A single one: every latent hangs on every descriptor."""
+        return (Block(slice(0, DESCRIPTOR_SIZE), slice(0, LATENT_SIZE), self.width),)
 
 
 class GDN(nn.Module):
@@ -91,15 +115,15 @@ class _Transform(nn.Module):
 
 
 class _Side(nn.Module):
-    """The transforms of the three portions side by side."""
+    """The transforms of all blocks side by side: of descriptors, or back from latents where ``inverse``."""
 
-    def __init__(self, sizes: dict[Portion, tuple[slice, slice]], width: int, widths: Widths, inverse: bool) -> None:
+    def __init__(self, blocks: Sequence[Block], inverse: bool) -> None:
         super().__init__()
-        self.sources = [sizes[portion][0] for portion in PORTIONS]
-        self.width = width
+        ends = [(one.latents, one.descriptors) if inverse else (one.descriptors, one.latents) for one in blocks]
+        self.sources = [source for source, _ in ends]
         self.transforms = nn.ModuleList(
-            _Transform(source.stop - source.start, target.stop - target.start, widths.of(portion), inverse)
-            for portion, (source, target) in ((portion, sizes[portion]) for portion in PORTIONS)
+            _Transform(source.stop - source.start, target.stop - target.start, block.width, inverse)
+            for block, (source, target) in zip(blocks, ends, strict=True)
         )
 
     def forward(self, values: Tensor) -> Tensor:
@@ -110,7 +134,7 @@ class _Side(nn.Module):
 class CodecNetwork(nn.Module):
     """Both transforms, the learned density of each latent, and a gain for each quality and latent."""
 
-    def __init__(self, samples: NDArray[np.float32], widths: Widths, qualities: int) -> None:
+    def __init__(self, samples: NDArray[np.float32], layout: Widths | WholeFace, qualities: int) -> None:
         """Standardise by the statistics of ``samples`` (N, 257) and clamp just outside of what they hold."""
         super().__init__()
         mean, scale = samples.mean(axis=0), np.maximum(samples.std(axis=0), SMALLEST_SCALE)
@@ -121,10 +145,9 @@ class CodecNetwork(nn.Module):
         self.register_buffer("highest", torch.from_numpy(standard.max(axis=0) + MARGIN))
         # Latents are centred at the end, so that what rounds to nothing is the middle of their distribution.
         self.register_buffer("centre", torch.zeros(LATENT_SIZE))
-        forth = {portion: (PORTION_SLICES[portion], PORTION_LATENTS[portion]) for portion in PORTIONS}
-        back = {portion: (latents, descriptors) for portion, (descriptors, latents) in forth.items()}
-        self.analysis = _Side(forth, LATENT_SIZE, widths, inverse=False)
-        self.synthesis = _Side(back, DESCRIPTOR_SIZE, widths, inverse=True)
+        self.blocks = layout.blocks
+        self.analysis = _Side(self.blocks, inverse=False)
+        self.synthesis = _Side(self.blocks, inverse=True)
         self.log_gains = nn.Parameter(torch.zeros(qualities, LATENT_SIZE))
         self.mixture = nn.Parameter(torch.zeros(COMPONENTS, LATENT_SIZE))
         self.locations = nn.Parameter(torch.zeros(COMPONENTS, LATENT_SIZE))
@@ -153,22 +176,28 @@ class CodecNetwork(nn.Module):
         mass = self.cumulative(latents + half) - self.cumulative(latents - half)
         return -torch.log2(mass.clamp_min(LIKELIHOOD_FLOOR))
 
-    def start_linear(self, standard: Tensor) -> None:
-        """Start both sides as the principal components of ``standard`` (N, 257), portion by portion.
+    def start_linear(self, standard: Tensor, metric: Tensor) -> None:
+        """Start both sides as the components of ``standard`` (N, 257) that ``metric`` sees most of, block by block.
 
-        Latents beyond the number of components start silent. Gains and priors are left to the caller.
+        ``metric`` (257, 257), positive: zᵀ·M·z is what an error z of standardised numbers costs. An error of one in any
+        latent then costs one. Latents beyond the number of components start silent. Gains and priors are left to the
+        caller.
         """
-        sides = zip(PORTIONS, self.analysis.transforms, self.synthesis.transforms, strict=True)
-        for portion, forth, back in sides:
-            where, latents = PORTION_SLICES[portion], PORTION_LATENTS[portion]
+        sides = zip(self.blocks, self.analysis.transforms, self.synthesis.transforms, strict=True)
+        for block, forth, back in sides:
+            where, latents = block.descriptors, block.latents
             part = standard[:, where].double()
-            variances, axes = torch.linalg.eigh(part.T @ part / len(part))
+            costs, directions = torch.linalg.eigh(metric[where, where].double())
+            root = directions * costs.sqrt() @ directions.T
+            variances, axes = torch.linalg.eigh(root @ (part.T @ part / len(part)) @ root)
+            axes = axes[:, torch.argsort(variances, descending=True)]
             size, room = where.stop - where.start, latents.stop - latents.start
-            matrix = torch.zeros(room, size)
             kept = min(room, size)
-            matrix[:kept] = axes[:, torch.argsort(variances, descending=True)[:kept]].T.float()
+            matrix, inverse = torch.zeros(room, size), torch.zeros(size, room)
+            matrix[:kept] = (axes.T @ root)[:kept].float()
+            inverse[:, :kept] = torch.linalg.solve(root, axes)[:, :kept].float()
             forth.start_linear(matrix)
-            back.start_linear(matrix.T)
+            back.start_linear(inverse)
 
     def match_priors(self, latents: Tensor) -> None:
         """Start the density of each latent at the middle and spread of ``latents`` (N, 256)."""

@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing of the frame decoder by atheris (Apache-2.0; not a dependency: `pip install atheris`).
+"""Coverage-guided fuzzing of the frame decoder by atheris (Apache-2.0; not a dependency).
 
-python -m tests.codec.coverage_fuzz -max_total_time=60
+`make fuzz`, or `python -m tests.codec.coverage_fuzz -max_total_time=600` for longer.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -27,6 +27,7 @@ from semface.evaluation.geometry import (
 )
 from semface.evaluation.identity_teacher import IDENTITY_FILE, IdentityTeacher
 from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder
+from semface.evaluation.layers import LayerPoint, compare_layers
 from semface.evaluation.moving_faces import moving_descriptors, moving_pictures
 from semface.evaluation.pictures import PictureArchive, Pixels
 from semface.evaluation.rate import RatePoint, RateSets, measure_rate
@@ -227,26 +228,53 @@ def rate(
     sets = RateSets(images, pairs, expressions, None if folds is None else parse_folds(folds), limit, cache)
 
     async def work(path: ServingPath, progress: Callable[[int], None]) -> list[RatePoint]:
-        engines = {folder.name: open_engine(ServerSettings(model_repository=folder)) for folder in others or []}
-        codecs = [("semface", Codec(path.engine, path.repository))]
-        codecs += [(folder.name, Codec(engines[folder.name], folder)) for folder in others or []]
-        try:
+        async with _codecs(others or []) as found:
+            codecs = [("semface", Codec(path.engine, path.repository)), *found]
             return await measure_rate(await sets.tasks(path, progress), codecs, progress, ppm=ppm)
-        finally:
-            for engine in engines.values():
-                await engine.close()
 
     points = _run(work, models, sets.pictures())
     figures = [point.as_dict() for point in points]
     output.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     plot_rate(points, output)
-    if as_json:
-        print(json.dumps(figures))
-        return
-    table = Table(*(name.replace("_", " ") for name in figures[0]))
-    for row in figures:
-        table.add_row(*(_text(value) for value in row.values()))
-    Console().print(table)
+    _print_rows(figures, as_json)
+
+
+@app.command()
+def layers(
+    padded: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--zero-padded", help="Repository with the paper's codec of all numbers; repeatable.", metavar="DIR"
+        ),
+    ] = None,
+    retrained: Annotated[
+        list[Path] | None,
+        typer.Option(help="Repository with the paper's codec, trained for this portion; repeatable.", metavar="DIR"),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Zip of pictures to verify: identity alone.", metavar="ZIP")
+    ] = None,
+    pairs: Annotated[Path | None, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")] = None,
+    expressions: Annotated[
+        Path | None, typer.Option(help="Zip of pictures with votes.csv: expression alone.", metavar="ZIP")
+    ] = None,
+    models: Models = None,
+    folds: Folds = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first pairs or pictures.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep the descriptors in this folder.", metavar="DIR")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One portion alone: our layers against zero-padding and against retraining, the paper's two ways."""
+    if (images is None) != (pairs is None) or (images is None) == (expressions is None):
+        raise SemfaceError(Reason.FIELD_INVALID, "name either --images ZIP with --pairs CSV, or --expressions ZIP")
+    sets = RateSets(images, pairs, expressions, None if folds is None else parse_folds(folds), limit, cache)
+
+    async def work(path: ServingPath, progress: Callable[[int], None]) -> list[LayerPoint]:
+        (task,) = await sets.tasks(path, progress)
+        async with _codecs(padded or []) as zero_padded, _codecs(retrained or []) as again:
+            return await compare_layers(task, Codec(path.engine, path.repository), zero_padded, again)
+
+    _print_rows([point.as_dict() for point in _run(work, models, sets.pictures())], as_json)
 
 
 @app.command()
@@ -299,6 +327,17 @@ def _frames(
         yield moving_pictures(moving_descriptors(count, seed), seed), count
 
 
+@asynccontextmanager
+async def _codecs(folders: Sequence[Path]) -> AsyncIterator[list[tuple[str, Codec]]]:
+    """Open the codec of each repository, under the folder's name."""
+    engines = [open_engine(ServerSettings(model_repository=folder)) for folder in folders]
+    try:
+        yield [(folder.name, Codec(engine, folder)) for folder, engine in zip(folders, engines, strict=True)]
+    finally:
+        for engine in engines:
+            await engine.close()
+
+
 def _run(
     work: Callable[[ServingPath, Callable[[int], None]], Coroutine[Any, Any, Result]], models: Path | None, total: int
 ) -> Result:
@@ -330,6 +369,16 @@ def _print(figures: Mapping[str, float | int | None], as_json: bool, note: str |
     table = Table(show_header=False)
     for name, value in figures.items():
         table.add_row(name, _text(value))
+    Console().print(table)
+
+
+def _print_rows(figures: Sequence[Mapping[str, str | float | None]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    table = Table(*(name.replace("_", " ") for name in figures[0]))
+    for row in figures:
+        table.add_row(*(_text(value) for value in row.values()))
     Console().print(table)
 
 
