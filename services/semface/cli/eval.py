@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semface.cli.rate_accuracy import rate_accuracy
 from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import portions_of
@@ -43,6 +44,7 @@ from semface.meaning import EXPRESSIONS
 from semface.rpc.settings import ServerSettings
 
 app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", rich_markup_mode=None)
+app.command()(rate_accuracy)
 
 Result = TypeVar("Result")
 

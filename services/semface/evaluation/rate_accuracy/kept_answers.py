@@ -33,7 +33,7 @@ class KeptAnswers:
         if self._folder is not None:
             path = self._folder / f"{len(self._parts):05d}.npz"
             with path.with_suffix(".part").open("wb") as file:
-                np.savez(file, stems=np.array(stems), **answers)
+                np.savez(file, allow_pickle=False, stems=np.array(stems), **dict(answers))
             # Renamed when whole: what is cut off here is not read later.
             path.with_suffix(".part").replace(path)
         self._remember(stems, answers)
