@@ -6,6 +6,7 @@ figures are told of each: all bits, and those of the picture data alone.
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 START_CODE: Final = re.compile(b"\x00\x00\x01")
@@ -20,9 +21,8 @@ JPEG_START_OF_SCAN: Final = 0xDA
 def nal_units(stream: bytes) -> Iterator[bytes]:
     """Yield the NAL units of a byte stream (H.266 or H.265, annex B), without start codes and the zeros before them."""
     starts = [match.end() for match in START_CODE.finditer(stream)]
-    ends = [start - 3 for start in starts[1:]] + [len(stream)]
-    for start, end in zip(starts, ends, strict=True):
-        unit = stream[start:end].rstrip(b"\x00")
+    for start, following in pairwise([*starts, len(stream) + 3]):
+        unit = stream[start : following - 3].rstrip(b"\x00")
         if len(unit) >= 2:
             yield unit
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from semface.codec.core import Codec
+from semface.errors import Reason, SemfaceError
 from semface.evaluation.expression import ExpressionResult, read_labels
 from semface.evaluation.pictures import DescribedPictures, PictureArchive, Progress, cache_key
 from semface.evaluation.rate_accuracy.baselines import Baselines
@@ -64,6 +65,11 @@ class Measurement:
         for _, pairs in self._runs:
             if self._images is not None:
                 self._images.require(pairs.stems)
+        if options.leaks and not all(self._strangers(pairs) for _, pairs in self._runs):
+            message = (
+                f"{options.images} shows nobody outside the pairs, from whom a probe could learn; leave out --leaks"
+            )
+            raise SemfaceError(Reason.FIELD_INVALID, message)
         self._labels = read_labels(self._expressions, options.limit) if self._expressions else {}
         most = None if options.limit is None else LEARNED_FOR_EACH * options.limit
         self._learn_labels = read_labels(self._learn, most) if self._learn else {}
