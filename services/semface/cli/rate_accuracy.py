@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from semface.descriptors import Portion
 from semface.evaluation.landmark_teacher import teacher_folder
 from semface.evaluation.rate_accuracy.image_codecs import IMAGE_CODECS
 from semface.evaluation.rate_accuracy.measurement import Measured, Measurement, measure_rate_accuracy
 from semface.evaluation.rate_accuracy.options import (
+    CODEC_KINDS,
     ENLARGED_PARAMETERS,
     RateAccuracyOptions,
+    parse_codec,
     parse_names,
     parse_numbers,
     parse_run,
@@ -57,11 +58,13 @@ def rate_accuracy(
     enlarged_qps: Annotated[str, typer.Option(help="Of VVC on expressions enlarged to 224 x 224.")] = ",".join(
         map(str, ENLARGED_PARAMETERS)
     ),
-    retrained_identity: Annotated[
-        Path | None, typer.Option(help="Repository whose codec was trained for identity alone.", metavar="DIR")
-    ] = None,
-    retrained_expression: Annotated[
-        Path | None, typer.Option(help="The same, for expression alone.", metavar="DIR")
+    codecs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--codec",
+            help=f"Another codec beside ours: KIND is one of {', '.join(CODEC_KINDS)}; FOLDS those of its --run.",
+            metavar="KIND[:FOLDS]=DIR",
+        ),
     ] = None,
     leaks: Annotated[
         bool, typer.Option("--leaks", help="Tell what of identity is in expression's bits, and the reverse.")
@@ -81,7 +84,6 @@ def rate_accuracy(
     """Every quality, whole and by portion, beside VVC, HEVC, AV1 and JPEG with a picture recogniser: one report."""
     require_matplotlib()
     chosen = {VERIFICATION: qps, EXPRESSION: expression_qps}
-    retrained = {Portion.IDENTITY: retrained_identity, Portion.EXPRESSION: retrained_expression}
     options = RateAccuracyOptions(
         images,
         pairs,
@@ -93,7 +95,7 @@ def rate_accuracy(
         baselines=parse_names(baselines),
         qps={task: parse_numbers(text) for task, text in chosen.items() if text is not None},
         enlarged_qps=parse_numbers(enlarged_qps),
-        retrained={portion: folder for portion, folder in retrained.items() if folder is not None},
+        codecs=tuple(parse_codec(text) for text in codecs or ()),
         leaks=leaks,
         limit=limit,
         cache=cache,

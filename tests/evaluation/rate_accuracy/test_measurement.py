@@ -10,7 +10,7 @@ import pytest
 from semface.errors import SemfaceError
 from semface.evaluation.expression_teacher import EXPRESSION_FILE
 from semface.evaluation.landmark_teacher import teacher_folder
-from semface.evaluation.rate_accuracy.options import parse_names, parse_numbers, parse_run
+from semface.evaluation.rate_accuracy.options import parse_codec, parse_names, parse_numbers, parse_run
 from semface.evaluation.rate_accuracy.points import judge_embeddings, judge_scores, pooled_accuracy
 from semface.evaluation.verification import Pairs
 from tests.evaluation.test_command import figures as command_figures
@@ -102,13 +102,40 @@ def test_two_repositories_are_pooled_over_their_folds(
     assert len(coded(found, "verification", "identity only")) == 3
 
 
-def test_a_codec_retrained_for_a_portion_has_points_of_its_own(
-    pictures: Path, tiny_repository: Path, tmp_path: Path
+def test_codecs_of_other_kinds_have_points_of_their_own(
+    pictures: Path, few_pairs: Path, tiny_repository: Path, tmp_path: Path
 ) -> None:
-    sources = ("--expressions", pictures, "--models", tiny_repository, "--baselines", "")
-    found = report(tmp_path / "page.html", *sources, "--retrained-expression", tiny_repository)
-    again = coded(found, "expression", "expression only, codec retrained")
-    assert [p["bits"] for p in again] == [p["bits"] for p in coded(found, "expression", "expression only")]
+    sources = ("--images", pictures, "--pairs", few_pairs, "--expressions", pictures, "--models", tiny_repository)
+    kinds = ("retrained-expression", "paper", "paper-identity:1-2", "paper-expression")
+    codecs = [part for kind in kinds for part in ("--codec", f"{kind}={tiny_repository}")]
+    found = report(tmp_path / "page.html", *sources, *codecs, "--baselines", "")
+    told = {(p["task"], p["system"], p["variant"]) for p in found["points"]}
+    assert ("expression", "semface", "expression only, retrained") in told
+    assert ("verification", "semface", "identity only, retrained") not in told
+    for task, name in (("verification", "identity"), ("expression", "expression")):
+        paper = {variant for one, system, variant in told if (one, system) == (task, "the paper's codec")}
+        assert paper == {"all 257 numbers", f"{name} only", f"{name} only, retrained"}
+
+    def bits(system: str, variant: str) -> list[float]:
+        points = [p for p in coded(found, "expression", variant) if p["system"] == system]
+        return [p["bits"] for p in points]
+
+    # The tiny repository's own codec stands for all of them, so what differs is how it is used.
+    assert bits("semface", "expression only, retrained") == bits("semface", "expression only")
+    whole, alone = bits("the paper's codec", "all 257 numbers"), bits("the paper's codec", "expression only")
+    assert all(part < one for one, part in zip(whole, alone, strict=True))
+    assert alone == bits("the paper's codec", "expression only, retrained")
+
+
+def test_a_codec_for_some_runs_only_is_refused(
+    pictures: Path, few_pairs: Path, tiny_repository: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots are of the extra `plots`")
+    runs = ("--run", f"1={tiny_repository}", "--run", f"2={tiny_repository}", "--codec", f"paper:1={tiny_repository}")
+    sources = ("--images", pictures, "--pairs", few_pairs, "--baselines", "")
+    done = semface("rate-accuracy", "-o", tmp_path / "page.html", *sources, *runs)
+    assert done.returncode == 1
+    assert "for the folds of each --run" in done.stderr
 
 
 def test_thresholds_come_from_the_other_folds_of_a_run() -> None:
@@ -142,7 +169,15 @@ def test_embeddings_without_a_picture_make_their_pairs_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "text"), [(parse_run, "5-8"), (parse_run, "=models"), (parse_names, "vvc,gif"), (parse_numbers, "4,x")]
+    ("read", "text"),
+    [
+        (parse_run, "5-8"),
+        (parse_run, "=models"),
+        (parse_names, "vvc,gif"),
+        (parse_numbers, "4,x"),
+        (parse_codec, "paper"),
+        (parse_codec, "ours=models"),
+    ],
 )
 def test_an_option_that_cannot_be_read_is_refused(read: Any, text: str) -> None:
     with pytest.raises(SemfaceError):

@@ -34,7 +34,8 @@ from semface.evaluation.rate_accuracy.points import (
     pooled_accuracy,
 )
 from semface.evaluation.rate_accuracy.probes import LinearMap, fit_logistic
-from semface.evaluation.rate_accuracy.semantic import UNCODED, binomial_error
+from semface.evaluation.rate_accuracy.semantic import binomial_error
+from semface.evaluation.rate_accuracy.ways import UNCODED
 from semface.evaluation.verification import Pairs
 from semface.inference.engine import Engine
 from semface.meaning import EXPRESSIONS

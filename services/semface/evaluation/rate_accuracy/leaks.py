@@ -16,14 +16,8 @@ from semface.descriptors import Descriptors, Portion
 from semface.evaluation.protocol import mean_class_accuracy
 from semface.evaluation.rate_accuracy.points import JudgedPairs, judge_embeddings, pooled_accuracy
 from semface.evaluation.rate_accuracy.probes import fit_logistic, fit_ridge
-from semface.evaluation.rate_accuracy.semantic import (
-    PORTION_VARIANTS,
-    UNCODED,
-    ExpressionRun,
-    VerificationRun,
-    readable_stems,
-    received_portion,
-)
+from semface.evaluation.rate_accuracy.semantic import ExpressionRun, VerificationRun, readable_stems, received_portion
+from semface.evaluation.rate_accuracy.ways import PORTION_VARIANTS, UNCODED
 from semface.meaning import EXPRESSIONS
 from semface.understanding.core import Understanding
 

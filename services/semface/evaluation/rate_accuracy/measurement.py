@@ -23,16 +23,16 @@ from semface.evaluation.rate_accuracy.leaks import (
     identity_leaks,
 )
 from semface.evaluation.rate_accuracy.options import FoldModels, RateAccuracyOptions
-from semface.evaluation.rate_accuracy.points import RateAccuracyPoint
+from semface.evaluation.rate_accuracy.points import EXPRESSION, VERIFICATION, RateAccuracyPoint
 from semface.evaluation.rate_accuracy.semantic import (
     ExpressionRun,
-    RetrainedCodec,
     VerificationRun,
     expression_points,
     repository_hashes,
     repository_name,
     verification_points,
 )
+from semface.evaluation.rate_accuracy.ways import Way, ways_of
 from semface.evaluation.serving_path import ServingPath
 from semface.evaluation.verification import Pairs, even_pairs, read_pairs
 from semface.inference import open_engine
@@ -113,27 +113,30 @@ class Measurement:
         found = Measured()
         async with AsyncExitStack() as stack:
             models = await stack.enter_async_context(opened(self._options.models))
-            retrained = [
-                RetrainedCodec(portion, await stack.enter_async_context(opened(folder)))
-                for portion, folder in self._options.retrained.items()
-            ]
+            codecs = {
+                codec: await stack.enter_async_context(opened(codec.repository)) for codec in self._options.codecs
+            }
             paths = [await stack.enter_async_context(opened(run.repository)) for run, _ in self._runs]
             found.protocol = self._protocol(models, paths)
+            # Both before anything long, for they may be refused.
+            folds = [frozenset(pairs.folds.tolist()) if run.folds is None else run.folds for run, pairs in self._runs]
+            verification = ways_of(VERIFICATION, paths, folds, codecs) if paths else []
+            expression = ways_of(EXPRESSION, [models], [frozenset()], codecs)
             if self._images is not None:
-                await self._verification(found, paths, retrained, progress)
+                await self._verification(found, paths, verification, progress)
             if self._expressions is not None:
-                await self._expression(found, models, retrained, progress)
+                await self._expression(found, models, expression, progress)
         return found
 
     async def _verification(
-        self, found: Measured, paths: Sequence[ServingPath], retrained: Sequence[RetrainedCodec], progress: Progress
+        self, found: Measured, paths: Sequence[ServingPath], ways: Sequence[Way], progress: Progress
     ) -> None:
         assert self._images is not None
         runs = []
         for path, (_, pairs) in zip(paths, self._runs, strict=True):
             described = await self._described(path, self._images, pairs.stems, progress)
             runs.append(VerificationRun(path, pairs, described))
-        found.points += await verification_points(runs, retrained)
+        found.points += await verification_points(runs, ways)
         if self._options.leaks:
             probed = []
             for run in runs:
@@ -144,13 +147,11 @@ class Measurement:
             paths[0].engine, self._images, [pairs for _, pairs in self._runs], progress
         )
 
-    async def _expression(
-        self, found: Measured, path: ServingPath, retrained: Sequence[RetrainedCodec], progress: Progress
-    ) -> None:
+    async def _expression(self, found: Measured, path: ServingPath, ways: Sequence[Way], progress: Progress) -> None:
         assert self._expressions is not None
         described = await self._described(path, self._expressions, list(self._labels), progress)
         run = ExpressionRun(path, self._labels, described)
-        points, found.expression = await expression_points(run, retrained)
+        points, found.expression = await expression_points(run, ways)
         found.points += points
         if self._options.leaks and self._learn is not None:
             learned = await self._described(path, self._learn, list(self._learn_labels), progress)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from semface.descriptors import Portion
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.rate_accuracy.image_codecs import IMAGE_CODECS
 from semface.evaluation.rate_accuracy.points import EXPRESSION, VERIFICATION
@@ -50,6 +49,29 @@ def parse_run(text: str) -> FoldModels:
     return FoldModels(Path(folder), parse_folds(folds))
 
 
+CODEC_KINDS: Final = ("retrained-identity", "retrained-expression", "paper", "paper-identity", "paper-expression")
+"""What ``--codec`` may name: ours retrained for a portion, the paper's, the paper's retrained for a portion."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodecModels:
+    """A repository with another codec, of one of ``CODEC_KINDS``, and the folds of the run it is for (None: all)."""
+
+    kind: str
+    repository: Path
+    folds: frozenset[int] | None
+
+
+def parse_codec(text: str) -> CodecModels:
+    """Return the codec that ``text`` names, such as ``paper=DIR`` or ``paper:5-8=DIR``; raises FIELD_INVALID."""
+    named, separator, folder = text.partition("=")
+    kind, _, folds = named.partition(":")
+    if not separator or not folder or kind not in CODEC_KINDS:
+        kinds = ", ".join(CODEC_KINDS)
+        raise SemfaceError(Reason.FIELD_INVALID, f"cannot read the codec {text!r}; write KIND=DIR with one of {kinds}")
+    return CodecModels(kind, Path(folder), parse_folds(folds) if folds else None)
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Return the image codecs that ``text`` names, such as ``vvc,jpeg``; raises FIELD_INVALID for an unknown one."""
     names = tuple(filter(None, text.split(",")))
@@ -87,7 +109,7 @@ class RateAccuracyOptions:
     qps: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """QPs of VVC by task, in place of those of ``PARAMETERS``."""
     enlarged_qps: tuple[int, ...] = ENLARGED_PARAMETERS
-    retrained: Mapping[Portion, Path] = field(default_factory=dict)
+    codecs: tuple[CodecModels, ...] = ()
     leaks: bool = False
     limit: int | None = None
     cache: Path | None = None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from semface.evaluation.rate_accuracy.points import RateAccuracyPoint
 from semface.evaluation.rate_accuracy.savings import series_of
-from semface.evaluation.rate_accuracy.semantic import SYSTEM, UNCODED, WHOLE
+from semface.evaluation.rate_accuracy.ways import SYSTEM, UNCODED, WHOLE
 from semface.evaluation.rate_plot import require_matplotlib
 
 PANELS: Final = (

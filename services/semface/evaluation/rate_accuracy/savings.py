@@ -6,7 +6,7 @@ from typing import Final
 
 from semface.evaluation.rate_accuracy.bjontegaard import rate_saving
 from semface.evaluation.rate_accuracy.points import RateAccuracyPoint
-from semface.evaluation.rate_accuracy.semantic import SYSTEM
+from semface.evaluation.rate_accuracy.ways import SYSTEM
 
 Series = dict[tuple[str, str], list[RateAccuracyPoint]]
 """Points of one task by system and variant, those that code nothing left out."""

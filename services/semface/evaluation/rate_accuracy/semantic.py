@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -21,25 +20,10 @@ from semface.evaluation.rate_accuracy.points import (
     judge_scores,
     pooled_accuracy,
 )
+from semface.evaluation.rate_accuracy.ways import SYSTEM, UNCODED, WHOLE, Way
 from semface.evaluation.serving_path import ServingPath
 from semface.evaluation.verification import Pairs, verification_scores
 from semface.understanding.core import Understanding
-
-SYSTEM: Final = "semface"
-WHOLE: Final = "all 257 numbers"
-UNCODED: Final = "uncoded"
-NEEDED: Final = {VERIFICATION: Portion.IDENTITY, EXPRESSION: Portion.EXPRESSION}
-"""The portion that each task needs."""
-PORTION_VARIANTS: Final = {Portion.IDENTITY: "identity only", Portion.EXPRESSION: "expression only"}
-RETRAINED: Final = ", codec retrained"
-
-
-@dataclass(frozen=True, slots=True)
-class RetrainedCodec:
-    """A repository whose codec was trained for ``portion`` alone, with the engine that serves it."""
-
-    portion: Portion
-    path: ServingPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,46 +59,21 @@ def readable_stems(described: DescribedPictures) -> list[str]:
     return [stem for stem, skipped in zip(described.stems, described.skipped, strict=True) if not skipped]
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How faces travel: a variant's name, the portions that are coded, and the codec's path where not the run's own."""
-
-    variant: str
-    portions: Portion
-    codec: ServingPath | None = None
-
-
-def _ways(task: str, retrained: Sequence[RetrainedCodec]) -> list[_Way]:
-    portion = NEEDED[task]
-    own = [_Way(WHOLE, Portion.ALL), _Way(PORTION_VARIANTS[portion], portion)]
-    return own + [
-        _Way(PORTION_VARIANTS[portion] + RETRAINED, portion, codec.path)
-        for codec in retrained
-        if codec.portion == portion
-    ]
-
-
-def quality_names(path: ServingPath) -> list[str]:
-    """Return the names of the qualities of the codec in the repository of ``path``."""
-    return [quality.name for quality in Codec(path.engine, path.repository).prior.qualities]
-
-
-async def verification_points(
-    runs: Sequence[VerificationRun], retrained: Sequence[RetrainedCodec]
-) -> list[RateAccuracyPoint]:
-    """Return the pooled points of ``runs``: not coded, then each way at each quality."""
+async def verification_points(runs: Sequence[VerificationRun], ways: Sequence[Way]) -> list[RateAccuracyPoint]:
+    """Return the pooled points of ``runs``: not coded, then each of ``ways`` at each quality."""
     uncoded = [ReceivedFaces(run.faces, Portion.ALL, None) for run in runs]
-    points = [await _verification_point(runs, uncoded, "identity, not coded", UNCODED)]
-    for way in _ways(VERIFICATION, retrained):
-        for quality in quality_names(way.codec or runs[0].path):
-            received = [await _sent(run.path, way, quality, run.faces) for run in runs]
-            points.append(await _verification_point(runs, received, way.variant, quality))
+    points = [await _verification_point(runs, uncoded, (SYSTEM, "identity, not coded", UNCODED))]
+    for way in ways:
+        for quality in way.qualities:
+            received = [await way.send(place, quality, run.faces) for place, run in enumerate(runs)]
+            points.append(await _verification_point(runs, received, (way.system, way.variant, quality)))
     return points
 
 
 async def _verification_point(
-    runs: Sequence[VerificationRun], received: Sequence[ReceivedFaces], variant: str, parameter: str
+    runs: Sequence[VerificationRun], received: Sequence[ReceivedFaces], names: tuple[str, str, str]
 ) -> RateAccuracyPoint:
+    """Return the point called ``names``: system, variant, parameter."""
     judged: list[JudgedPairs] = []
     for run, faces in zip(runs, received, strict=True):
         scores = await verification_scores(Understanding(run.path.engine), faces, run.stems, run.pairs)
@@ -122,25 +81,23 @@ async def _verification_point(
     accuracy, tar = pooled_accuracy(judged)
     sizes = [faces.bits for faces in received if faces.bits is not None]
     bits = float(np.concatenate(sizes).mean()) if sizes else None
-    return RateAccuracyPoint(
-        VERIFICATION, SYSTEM, variant, parameter, accuracy.accuracy, accuracy.standard_error, bits, bits, tar
-    )
+    return RateAccuracyPoint(VERIFICATION, *names, accuracy.accuracy, accuracy.standard_error, bits, bits, tar)
 
 
 async def expression_points(
-    run: ExpressionRun, retrained: Sequence[RetrainedCodec]
+    run: ExpressionRun, ways: Sequence[Way]
 ) -> tuple[list[RateAccuracyPoint], ExpressionResult]:
-    """Return the points of ``run``, and the whole result of the default quality with its confusion matrix."""
+    """Return the points of ``run``, and the whole result of our default quality with its confusion matrix."""
     faces = run.described.descriptors[~run.described.skipped]
     uncoded = await _judged(run, ReceivedFaces(faces, Portion.ALL, None))
-    points = [_expression_point(uncoded, "expression, not coded", UNCODED)]
+    points = [_expression_point(uncoded, (SYSTEM, "expression, not coded", UNCODED))]
     default = Codec(run.path.engine, run.path.repository).default_quality.name
     chosen = uncoded
-    for way in _ways(EXPRESSION, retrained):
-        for quality in quality_names(way.codec or run.path):
-            result = await _judged(run, await _sent(run.path, way, quality, faces))
-            points.append(_expression_point(result, way.variant, quality))
-            if way.variant == WHOLE and quality == default:
+    for way in ways:
+        for quality in way.qualities:
+            result = await _judged(run, await way.send(0, quality, faces))
+            points.append(_expression_point(result, (way.system, way.variant, quality)))
+            if (way.system, way.variant, quality) == (SYSTEM, WHOLE, default):
                 chosen = result
     return points, chosen
 
@@ -157,12 +114,10 @@ async def _judged(run: ExpressionRun, received: ReceivedFaces) -> ExpressionResu
     )
 
 
-def _expression_point(result: ExpressionResult, variant: str, parameter: str) -> RateAccuracyPoint:
+def _expression_point(result: ExpressionResult, names: tuple[str, str, str]) -> RateAccuracyPoint:
     return RateAccuracyPoint(
         EXPRESSION,
-        SYSTEM,
-        variant,
-        parameter,
+        *names,
         result.accuracy,
         binomial_error(result.accuracy, result.images),
         result.bits_mean,
@@ -175,11 +130,6 @@ def _expression_point(result: ExpressionResult, variant: str, parameter: str) ->
 def binomial_error(share: float, count: int) -> float:
     """Return the standard error of a ``share`` (0..1) of ``count`` independent pictures."""
     return sqrt(share * (1.0 - share) / count)
-
-
-async def _sent(path: ServingPath, way: _Way, quality: str, faces: Descriptors) -> ReceivedFaces:
-    codec = way.codec or path
-    return await send(Codec(codec.engine, codec.repository, quality), faces, way.portions)
 
 
 async def received_portion(
