@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,13 @@ class Baselines:
         self, framed: FramedPictures, way: PixelPass, recogniser: PictureRecogniser, progress: Progress
     ) -> RecognisedPictures:
         kept = self._kept("recognised", framed.archive.digest(), self._landmark_digest, way.key, recogniser.digest)
-        return await asyncio.to_thread(recognise_pixels, framed, way, recogniser, kept, progress, self._options.workers)
+        stopped, workers = Event(), self._options.workers
+        try:
+            return await asyncio.to_thread(recognise_pixels, framed, way, recogniser, kept, progress, workers, stopped)
+        except asyncio.CancelledError:
+            # A thread is not interrupted: it has to look.
+            stopped.set()
+            raise
 
     def _kept(self, kind: str, *parts: str) -> KeptAnswers:
         """Return the answers kept under ``parts``, which is all that they hang on."""

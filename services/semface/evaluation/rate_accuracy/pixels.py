@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 import numpy as np
@@ -153,8 +154,12 @@ def recognise_pixels(
     kept: KeptAnswers,
     progress: Progress,
     workers: int = 1,
+    stopped: Event | None = None,
 ) -> RecognisedPictures:
-    """Code, decode and recognise each picture; chunks that ``kept`` holds are not done again."""
+    """Code, decode and recognise each picture; chunks that ``kept`` holds are not done again.
+
+    Once ``stopped`` is set no further chunk is begun, and ``InterruptedError`` is raised.
+    """
     missing = kept.missing(framed.readable)
     progress(len(framed.stems) - len(missing))
     boxes = dict(zip(framed.stems, framed.boxes, strict=True))
@@ -166,6 +171,9 @@ def recognise_pixels(
         for stems, answers in pool.map(work, _chunks(missing)):
             kept.add(stems, answers)
             progress(len(stems))
+            if stopped is not None and stopped.is_set():
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise InterruptedError("the run was stopped; what is kept is not done again")
     return _gathered(framed, kept, recogniser.size)
 
 
