@@ -10,8 +10,8 @@ from semface.evaluation.rate_accuracy.ways import SYSTEM, UNCODED, WHOLE
 from semface.evaluation.rate_plot import require_matplotlib
 
 PANELS: Final = (
-    ("data_bits", "bits for a face; of baselines the picture data alone"),
-    ("bits", "bits for a face; everything"),
+    ("data_bits", "bits of a face (baselines: picture data alone)"),
+    ("bits", "bits of a face, everything"),
 )
 OURS: Final = ("tab:red", "tab:orange", "tab:pink")
 BASELINES: Final = ("tab:blue", "tab:green", "tab:purple", "tab:brown", "tab:cyan", "tab:gray")
@@ -26,7 +26,7 @@ def plot_task(points: Sequence[RateAccuracyPoint], task: str) -> str:
     figures = require_matplotlib()
     # The same points give the same text.
     figures.rcParams.update({"svg.hashsalt": "semface", "font.size": 9, "svg.fonttype": "none"})
-    figure, panels = figures.subplots(1, len(PANELS), figsize=(12, 5), sharey=True, layout="constrained")
+    figure, panels = figures.subplots(1, len(PANELS), figsize=(12, 5), sharex=True, sharey=True, layout="constrained")
     for panel, (counted, label) in zip(panels, PANELS, strict=True):
         _draw(panel, points, task, counted)
         panel.set(xlabel=label, xscale="log")
