@@ -80,8 +80,8 @@ def _introduction(figures: dict[str, Any]) -> str:
 
 def _points_table(points: Sequence[RateAccuracyPoint], task: str) -> str:
     verifying = task == VERIFICATION
-    last = ["TAR at FAR 1e-2"] if verifying else ["mean per class", "calibration error"]
-    head = ["system", "what", "quality or QP", "bits", "picture data", "accuracy", "± standard error", *last]
+    last = ["TAR at FAR 1e-2, %"] if verifying else ["mean per class, %", "calibration error"]
+    head = ["system", "what", "quality or QP", "bits", "picture data", "accuracy, %", "± standard error", *last]
     rows: list[list[Cell]] = []
     for point in points:
         more = [point.tar_at_far] if verifying else [point.mean_class_accuracy]
@@ -111,7 +111,7 @@ def _savings_table(savings: Sequence[Saving]) -> str:
         "<p>Bjøntegaard mean over the accuracies in brackets, which both curves reach. Ours counts everything in "
         "either column. A dash: no accuracy is reached by both.</p>"
     )
-    return f"<h3>Bits saved at equal accuracy</h3>{_table(head, rows)}{note}"
+    return f"<h3>Bits saved at equal accuracy, %</h3>{_table(head, rows)}{note}"
 
 
 def _saving(saving: Saving) -> str:
@@ -123,7 +123,7 @@ def _saving(saving: Saving) -> str:
 def _leaks_table(measured: Measured) -> str:
     if not measured.leaks:
         return ""
-    head = ["asked", "sent", "quality", "bits", "accuracy", "chance", "mean per class", "chance", "learned from"]
+    head = ["asked", "sent", "quality", "bits", "accuracy, %", "chance", "mean per class, %", "chance", "learned from"]
     rows: list[list[Cell]] = [
         [
             leak.asked + ("" if not leak.meant else " (meant to be told)"),
