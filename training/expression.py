@@ -1,6 +1,7 @@
 """Train the expression network: 70 decoded numbers (expression, rotation, translation) to eight confidences.
 
     python -m training.expression --output model_repository
+    python -m training.expression --output my_models --data affectnet=DIR        # or raf-db=DIR
 
 Cross-entropy on the distribution of the FER+ votes over the eight classes, on uncoded and decoded descriptors mixed.
 The temperature is fitted on the selection part, decoded at the codec's default quality.
@@ -21,6 +22,9 @@ from semface.meaning import EXPRESSIONS
 from training import datasets
 from training.descriptor_networks import DescriptorNetwork, ExpressionRecognizer, Schedule, Shape, fit
 from training.network_export import Port, export_network
+from training.own_data import LABELLED_DATA
+from training.own_descriptors import describe_own
+from training.own_recipe import add_own_data, described_by, own_card, require_both_parts, told_in_one_line
 from training.received_descriptors import ReceivedDescriptors, digest, load_descriptors, receive
 
 MODEL = "expression_recognition"
@@ -57,6 +61,20 @@ def load() -> tuple[tuple[str, ...], NDArray[np.float32], Votes]:
             np.array([name in selection for name in kept]),
         ),
     )
+
+
+def load_own(name: str, folder: Path, repository: Path) -> tuple[tuple[str, ...], NDArray[np.float32], Votes]:
+    """Return the same of a user's own data set, described by ``repository``: one label stands for all votes.
+
+    Raises IncompleteDataError for a folder that is half there.
+    """
+    data = LABELLED_DATA[name](folder)
+    described = describe_own(data.pictures, repository, with_identity=False)
+    pictures, labels = [data.pictures[row] for row in described.rows], data.labels[described.rows]
+    selection = np.array([datasets.is_selection(picture.file.read_bytes()) for picture in pictures])
+    require_both_parts(selection)
+    distribution = np.eye(len(EXPRESSIONS), dtype=np.float32)[labels]
+    return tuple(picture.name for picture in pictures), described.descriptors, Votes(distribution, labels, selection)
 
 
 def train(received: ReceivedDescriptors, votes: Votes, arguments: argparse.Namespace) -> ExpressionRecognizer:
@@ -153,15 +171,23 @@ def main() -> None:
         default=frozenset(),
         help="taken as by every recipe; no person of LFW is here",
     )
+    add_own_data(parser, LABELLED_DATA)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    names, descriptors, votes = load()
-    received = receive(names, descriptors, Portion.EXPRESSION, arguments.output)
+    repository = described_by(arguments)
+    with told_in_one_line():
+        names, descriptors, votes = load_own(*arguments.data, repository) if arguments.data else load()
+    received = receive(names, descriptors, Portion.EXPRESSION, repository)
     model = train(received, votes, arguments)
     folder = arguments.output / MODEL
     export_network(model, folder, Port("descriptors", (SHAPE.inputs,)), Port("confidences", (SHAPE.outputs,)))
-    (folder / "card.md").write_text(card(model, received, votes, arguments))
+    if arguments.data:
+        counts = f"{int((~votes.selection).sum()):,} pictures to train on, {int(votes.selection.sum()):,} for selection"
+        columns = ("received", "accuracy", "mean class accuracy", "calibration error (15 bins)")
+        (folder / "card.md").write_text(own_card(MODEL, arguments, counts, columns, figures(model, received, votes)))
+    else:
+        (folder / "card.md").write_text(card(model, received, votes, arguments))
     for name, accuracy, balanced, error in figures(model, received, votes):
         print(f"{name}: accuracy {accuracy:.4f}, mean class accuracy {balanced:.4f}, calibration error {error:.4f}")
 

@@ -1,6 +1,7 @@
 """Train the verification network: 160 decoded numbers (shape, texture) to a 512-D embedding of length one.
 
     python -m training.verification --output model_repository
+    python -m training.verification --output my_models --data vggface2=DIR       # or casia-webface=DIR, voxceleb=DIR
 
 Mean square error to the identity teacher (its first 512 principal components, centred, length one), on uncoded and
 decoded descriptors mixed, of LFW and, since few people are in it, of FER+ too. The network starts from the embedding
@@ -8,6 +9,7 @@ that extraction learned with. Epoch and thresholds are chosen on people of LFW h
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,9 @@ from training import datasets
 from training.descriptor_networks import DescriptorNetwork, FaceEmbedder, Schedule, Shape, fit
 from training.identity_targets import identity_targets
 from training.network_export import Port, export_network
+from training.own_data import PEOPLE_DATA, IncompleteDataError
+from training.own_descriptors import describe_own, own_targets
+from training.own_recipe import add_own_data, described_by, own_card, require_both_parts, told_in_one_line
 from training.received_descriptors import ReceivedDescriptors, digest, load_descriptors, receive
 
 MODEL = "face_verification"
@@ -88,6 +93,22 @@ def _chosen(
     return tuple(names[row] for row in rows), descriptors[rows], identity_targets(dataset)[rows]
 
 
+def load_own(name: str, folder: Path, repository: Path) -> Faces:
+    """Return the same of a user's own data set, described by ``repository``; a tenth of its people is for selection.
+
+    Raises IncompleteDataError for a folder that is half there.
+    """
+    pictures = PEOPLE_DATA[name](folder, name)
+    described = describe_own(pictures, repository, with_identity=True)
+    names = tuple(pictures[row].name for row in described.rows)
+    selection = np.array([datasets.is_selection_person(datasets.person(name)) for name in names])
+    require_both_parts(selection)
+    held = Counter(datasets.person(name) for name, chosen in zip(names, selection, strict=True) if chosen)
+    if len(held) < 2 or max(held.values()) < 2:
+        raise IncompleteDataError(f"{len(held)} people for selection are too few: give some twenty people or more")
+    return Faces(names, described.descriptors, own_targets(described.embeddings, ~selection), selection)
+
+
 def start_from_extraction(network: DescriptorNetwork, heads: dict[str, torch.Tensor]) -> None:
     """Begin ``network`` as the embedding of ``MorphableLosses`` in :mod:`training.extractor_losses`, state ``heads``.
 
@@ -144,7 +165,10 @@ def train(faces: Faces, received: ReceivedDescriptors, pairs: Pairs, arguments: 
     train_rows, chosen = np.flatnonzero(~faces.selection), np.flatnonzero(faces.selection)
     shape = replace(SHAPE, dropout=arguments.dropout)
     model = FaceEmbedder(DescriptorNetwork(shape, received.values[:, train_rows].reshape(-1, SHAPE.inputs)))
-    start_from_extraction(model.network, torch.load(datasets.extractor_checkpoint(arguments.exclude_folds))["losses"])
+    # The extraction network's own embedding is there for who trained it; own data starts from random weights.
+    if not arguments.data:
+        checkpoint = torch.load(datasets.extractor_checkpoint(arguments.exclude_folds))
+        start_from_extraction(model.network, checkpoint["losses"])
     targets, places = torch.from_numpy(faces.targets), torch.from_numpy(train_rows)
     noise = NOISE * model.network.scale
     judged = received.by_default(chosen)
@@ -245,13 +269,16 @@ def main() -> None:
         default=frozenset(),
         help="leave out the people of these folds, such as 5-8",
     )
+    add_own_data(parser, PEOPLE_DATA)
     parser.add_argument("--loss", choices=tuple(LOSSES), default="relation")
     parser.add_argument("--dropout", type=float, default=SHAPE.dropout)
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    faces = load(arguments.exclude_folds)
-    received = receive(faces.names, faces.descriptors, Portion.IDENTITY, arguments.output)
+    repository = described_by(arguments)
+    with told_in_one_line():
+        faces = load_own(*arguments.data, repository) if arguments.data else load(arguments.exclude_folds)
+    received = receive(faces.names, faces.descriptors, Portion.IDENTITY, repository)
     held_out = [name for name, chosen in zip(faces.names, faces.selection, strict=True) if chosen]
     pairs = selection_pairs(held_out, arguments.seed)
     model = train(faces, received, pairs, arguments)
@@ -259,7 +286,16 @@ def main() -> None:
     folder = arguments.output / MODEL
     ports = Port("descriptors", (SHAPE.inputs,)), Port("embedding", (SHAPE.outputs,))
     export_network(model, folder, *ports, parameters=chosen)
-    (folder / "card.md").write_text(card(model, faces, received, pairs, chosen, arguments))
+    if arguments.data:
+        people = {datasets.person(name) for name in faces.names}
+        counts = (
+            f"{len(faces.names):,} pictures of {len(people):,} people, {int(faces.selection.sum()):,} for selection"
+        )
+        rows = figures(model, faces, received, pairs)
+        columns = ("received", "accuracy", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "cosine to the teacher")
+        (folder / "card.md").write_text(own_card(MODEL, arguments, counts, columns, rows, chosen))
+    else:
+        (folder / "card.md").write_text(card(model, faces, received, pairs, chosen, arguments))
     for name, accuracy, tar, strict, cosine in figures(model, faces, received, pairs):
         print(f"{name}: accuracy {accuracy:.4f}, TAR {tar:.4f} and {strict:.4f}, cosine to the teacher {cosine:.4f}")
 

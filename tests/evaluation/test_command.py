@@ -13,6 +13,7 @@ VERIFICATION_KEYS = [
 ]  # fmt: skip
 EXPRESSION_KEYS = [
     "accuracy", "mean_class_accuracy", "calibration_error", "bits_mean", "images", "fallback", "skipped",
+    "classes", "class_accuracy", "confusion",
 ]  # fmt: skip
 
 
@@ -43,6 +44,21 @@ def test_expression_judges_usable_pictures_only(pictures: Path, tiny_repository:
     assert list(result) == EXPRESSION_KEYS
     assert (result["images"], result["fallback"], result["skipped"]) == (4, 1, 1)
     assert result["accuracy"] <= 3 / 4
+
+
+def test_the_confusion_matrix_says_the_same_as_the_accuracies(pictures: Path, tiny_repository: Path) -> None:
+    result = figures("expression", "--images", pictures, "--models", tiny_repository)
+    classes, confusion = result["classes"], result["confusion"]
+    assert [len(row) for row in confusion] == [len(classes)] * 8
+    # One of the four pictures is broken: it stands in no cell, and counts as wrong.
+    assert sum(map(sum, confusion)) == 3
+    assert sum(confusion[place][place] for place in range(8)) == round(4 * result["accuracy"])
+    told = dict(zip(classes, result["class_accuracy"], strict=True))
+    # As the votes of the fixture say: two of happiness, one neutral, one of sadness, which is broken.
+    present = {name: share for name, share in told.items() if share is not None}
+    assert set(present) == {"happiness", "neutral", "sadness"}
+    assert present["sadness"] == 0
+    assert sum(present.values()) / 3 == pytest.approx(result["mean_class_accuracy"])
 
 
 def test_only_the_groups_asked_for_are_counted_and_none_codes_nothing(

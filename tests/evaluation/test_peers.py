@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.peers import PeerProcess, even_pairs
-from semface.evaluation.verification import Pairs
+from semface.evaluation.peers import PeerProcess
+from semface.evaluation.verification import Pairs, even_pairs
 from tests.evaluation.conftest import FACE, ROOT, jpeg
 
 ENVIRONMENT = ROOT / "build" / "peers-venv"

@@ -17,13 +17,15 @@ from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.codec_bench import measure_codec
 from semface.evaluation.extract_bench import measure_extraction
-from semface.evaluation.peers import Figures, PairedPictures, PeerProcess, compare_accuracies, compare_times, even_pairs
+from semface.evaluation.peers import Figures, PairedPictures, PeerProcess, compare_accuracies, compare_times
 from semface.evaluation.pictures import PictureArchive
 from semface.evaluation.serving_path import ServingPath
-from semface.evaluation.verification import read_pairs
+from semface.evaluation.understanding_bench import measure_understanding
+from semface.evaluation.verification import even_pairs, read_pairs
 from semface.extraction.image import decode_image
 from semface.inference import Engine, open_engine
 from semface.rpc.settings import ServerSettings
+from semface.understanding.core import Understanding
 
 app = typer.Typer(no_args_is_help=True, help="Measure times.", rich_markup_mode=None)
 
@@ -77,6 +79,18 @@ def extract(
     figures = _run(
         lambda engine, repository: measure_extraction(engine, repository, picture, rounds=rounds, batch=batch), models
     )
+    _print(figures.as_dict(), as_json)
+
+
+@app.command()
+def understanding(
+    rounds: Annotated[int, typer.Option(min=1, help="Faces asked about one by one.")] = 2000,
+    batch: Annotated[int, typer.Option(min=1, help="Faces asked about at once.")] = 256,
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """The expression and the verification network on one face's numbers, and the decision on two embeddings."""
+    figures = _run(lambda engine, _: measure_understanding(Understanding(engine), rounds=rounds, batch=batch), models)
     _print(figures.as_dict(), as_json)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semface.cli.rate_accuracy import rate_accuracy
 from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import portions_of
@@ -44,6 +45,7 @@ from semface.meaning import EXPRESSIONS
 from semface.rpc.settings import ServerSettings
 
 app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", rich_markup_mode=None)
+app.command()(rate_accuracy)
 
 Result = TypeVar("Result")
 
@@ -110,13 +112,17 @@ def expression(
         models,
         len(read_labels(archive, limit)),
     )
-    _print(result.as_json(), as_json)
-    if not as_json:
-        # Nine columns do not fit a terminal with their names in full.
-        table = Table("", *(name[:4] for name in EXPRESSIONS), title="pictures by vote (row) and answer (column)")
-        for name, counts in zip(EXPRESSIONS, result.confusion, strict=True):
-            table.add_row(name, *map(str, counts))
-        Console().print(table)
+    figures = result.as_json()
+    if as_json:
+        _print(figures, as_json)
+        return
+    _print({name: value for name, value in figures.items() if not isinstance(value, list)}, as_json)
+    # Ten columns do not fit a terminal with their names in full.
+    columns = (name[:4] for name in EXPRESSIONS)
+    table = Table("", *columns, "recognised", title="pictures by vote (row) and answer (column)")
+    for name, counts, share in zip(EXPRESSIONS, result.confusion, result.class_accuracy, strict=True):
+        table.add_row(name, *map(str, counts), "–" if share is None else f"{share:.3f}")
+    Console().print(table)
 
 
 @app.command()

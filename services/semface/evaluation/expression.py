@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,10 @@ VOTE_COLUMNS = (*EXPRESSIONS, "unknown", "no_face")
 
 @dataclass(frozen=True, slots=True)
 class ExpressionResult:
-    """Figures of one run; shares are 0..1, ``confusion`` (8, 8) counts pictures by label (row) and answer (column)."""
+    """Figures of one run; shares are 0..1, ``confusion`` (8, 8) counts pictures by label (row) and answer (column).
+
+    ``class_accuracy`` is the share recognised of each class, None for one without a picture.
+    """
 
     accuracy: float
     mean_class_accuracy: float
@@ -32,9 +36,13 @@ class ExpressionResult:
     fallback: int
     skipped: int
     confusion: NDArray[np.int64]
+    class_accuracy: tuple[float | None, ...]
 
-    def as_json(self) -> dict[str, float | int | None]:
-        """Return the figures under the keys that the command promises."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures under the keys that the command promises.
+
+        ``confusion`` has a row for each of ``classes`` as voted, a column for each as answered, and counts pictures.
+        """
         return {
             "accuracy": self.accuracy,
             "mean_class_accuracy": self.mean_class_accuracy,
@@ -43,6 +51,9 @@ class ExpressionResult:
             "images": self.images,
             "fallback": self.fallback,
             "skipped": self.skipped,
+            "classes": list(EXPRESSIONS),
+            "class_accuracy": list(self.class_accuracy),
+            "confusion": self.confusion.tolist(),
         }
 
 
@@ -111,4 +122,13 @@ async def evaluate_expression(
         fallback=fallback,
         skipped=skipped,
         confusion=confusion,
+        class_accuracy=class_accuracies(predicted, truth),
+    )
+
+
+def class_accuracies(predicted: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[float | None, ...]:
+    """Return the share recognised of each of the eight classes; a prediction of -1 is always wrong."""
+    return tuple(
+        float((predicted[truth == place] == place).mean()) if (truth == place).any() else None
+        for place in range(len(EXPRESSIONS))
     )

@@ -52,20 +52,6 @@ class PairedPictures:
     pairs: Pairs
 
 
-def even_pairs(pairs: Pairs, limit: int | None) -> Pairs:
-    """Return about ``limit`` of ``pairs`` (all when None), as many of each fold, the kinds mixed as in the fold."""
-    if limit is None:
-        return pairs
-    order = np.argsort(pairs.folds, kind="stable")
-    rows = np.sort(order[np.linspace(0, len(order) - 1, min(limit, len(order))).astype(int)])
-    return Pairs(
-        pairs.folds[rows],
-        pairs.same[rows],
-        tuple(pairs.first[row] for row in rows),
-        tuple(pairs.second[row] for row in rows),
-    )
-
-
 class PeerProcess:
     """The peers, answering in their own environment."""
 

@@ -53,6 +53,11 @@ def accuracy_over_folds(scores: Scores, same: Flags, folds: NDArray[np.integer])
 
     ``scores``, ``same`` and ``folds`` have shape (pairs,). Raises ValueError when fewer than two folds are present.
     """
+    return mean_over_folds(fold_accuracies(scores, same, folds))
+
+
+def fold_accuracies(scores: Scores, same: Flags, folds: NDArray[np.integer]) -> list[float]:
+    """Return the accuracy of each fold at the threshold chosen on all others; raises as ``accuracy_over_folds``."""
     present = np.unique(folds)
     if len(present) < 2:
         raise ValueError("accuracy over folds needs at least two folds")
@@ -61,7 +66,7 @@ def accuracy_over_folds(scores: Scores, same: Flags, folds: NDArray[np.integer])
         held_out = folds == fold
         threshold = best_threshold(scores[~held_out], same[~held_out])
         accuracies.append(accuracy_at(scores[held_out], same[held_out], threshold))
-    return mean_over_folds(accuracies)
+    return accuracies
 
 
 def mean_over_folds(accuracies: list[float]) -> FoldAccuracy:

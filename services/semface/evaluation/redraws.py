@@ -127,10 +127,15 @@ def centred_accuracy(
         others = judged & ~held_out
         if not others.any():
             raise SemfaceError(Reason.FIELD_INVALID, "too few pairs can be judged; name more pairs, of several folds")
-        offsets = embeddings - embeddings[np.unique(rows[others])].mean(axis=0)
-        first, second = offsets[rows].transpose(1, 0, 2)
-        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        scores = (first * second).sum(axis=1) / np.maximum(lengths, 1e-9)
+        scores = centred_scores(embeddings, rows, others)
         threshold = best_threshold(scores[~held_out], same[~held_out])
         accuracies.append(accuracy_at(scores[held_out], same[held_out], threshold))
     return mean_over_folds(accuracies)
+
+
+def centred_scores(embeddings: Array, rows: NDArray[np.integer], others: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the cosine of each of the pairs ``rows`` after the mean picture of the pairs ``others`` is taken away."""
+    offsets = embeddings - embeddings[np.unique(rows[others])].mean(axis=0)
+    first, second = offsets[rows].transpose(1, 0, 2)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return (first * second).sum(axis=1) / np.maximum(lengths, 1e-9)

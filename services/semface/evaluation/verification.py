@@ -108,6 +108,20 @@ def _truth(text: str) -> bool:
     return {"1": True, "0": False, "true": True, "false": False}[text.strip().lower()]
 
 
+def even_pairs(pairs: Pairs, limit: int | None) -> Pairs:
+    """Return about ``limit`` of ``pairs`` (all when None), as many of each fold, the kinds mixed as in the fold."""
+    if limit is None:
+        return pairs
+    order = np.argsort(pairs.folds, kind="stable")
+    rows = np.sort(order[np.linspace(0, len(order) - 1, min(limit, len(order))).astype(int)])
+    return Pairs(
+        pairs.folds[rows],
+        pairs.same[rows],
+        tuple(pairs.first[row] for row in rows),
+        tuple(pairs.second[row] for row in rows),
+    )
+
+
 async def verification_scores(
     understanding: Understanding, received: ReceivedFaces, stems: list[str], pairs: Pairs
 ) -> NDArray[np.float64]:

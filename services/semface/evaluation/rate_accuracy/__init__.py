@@ -1,0 +1,1 @@
+"""Accuracy against rate, ours beside pictures that are coded as pixels and then recognised."""
