@@ -69,7 +69,7 @@ class Trainer:
 
     def _rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / 100)
-        return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0))))
+        return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(step / max(self.steps, 1), 1.0))))
 
     def start(self, start_from: Path | None, features: Path | None = None) -> None:
         """Begin from the teacher's convolutions or from another training, or go on with this one.
@@ -114,7 +114,7 @@ class Trainer:
         self.network.set_units(means, deviations)
 
     def run(self, random: np.random.Generator) -> None:
-        """Train to the last step, with a check-point every 500."""
+        """Train to the last step, with a check-point every 500; without steps the start is kept as it is."""
         augmentation = torch.Generator().manual_seed(int(random.integers(2**31)))
         people, others, renders = self.faces.parts(self.faces.training)
         began = time.perf_counter() - self.seconds
@@ -129,6 +129,8 @@ class Trainer:
                 self.seconds = time.perf_counter() - began
                 self._keep()
                 print(f" step {self.step + 1}: {self.judge()}", flush=True)
+        if not self.steps:
+            self._keep()
 
     def _learn(self, index: NDArray[np.intp], augmentation: torch.Generator) -> dict[str, torch.Tensor]:
         self.network.train()
