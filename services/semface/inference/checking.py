@@ -4,13 +4,11 @@ import numpy as np
 import onnxruntime as ort
 
 from semface.errors import SemfaceError
-from semface.inference.engine import Arrays, Engine, ModelMetadata, TensorMetadata
+from semface.inference.engine import Engine, ModelMetadata, TensorMetadata
+from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
 
 CARD_FILE = "card.md"
-FREE_SIDE = 48
-"""Size tried for an axis that may have any size."""
-
 ONNX_TYPES = {
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(uint8)": np.dtype(np.uint8),
@@ -69,16 +67,3 @@ async def _answer_problems(engine: Engine, model: ModelMetadata) -> list[str]:
         if not np.array_equal(array[:1], alone[name]):
             problems.append(f"{name} of a row changes with the rows beside it")
     return problems
-
-
-def example_inputs(model: ModelMetadata, rows: int, seed: int = 0) -> Arrays:
-    """Return ``rows`` rows of noise that fit ``model``: bytes over their whole range, floats standard normal."""
-    random = np.random.default_rng(seed)
-    arrays = {}
-    for tensor in model.inputs:
-        shape = (rows, *(FREE_SIDE if side == -1 else side for side in tensor.shape))
-        if np.issubdtype(tensor.dtype, np.integer):
-            arrays[tensor.name] = random.integers(0, 256, shape).astype(tensor.dtype)
-        else:
-            arrays[tensor.name] = random.normal(size=shape).astype(tensor.dtype)
-    return arrays

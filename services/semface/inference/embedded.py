@@ -8,13 +8,12 @@ from threading import Lock
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 from semface.inference.batching import Batcher, Run
-from semface.inference.engine import Arrays, ModelMetadata
+from semface.inference.engine import Arrays, ModelMetadata, check_inputs
 from semface.inference.repository import ModelRepository, RepositoryModel
 
 _DIRECT_BYTES: Final = 1 << 22
@@ -44,14 +43,14 @@ class EmbeddedEngine:
         """See :meth:`semface.inference.engine.Engine.infer`."""
         direct = self._direct.get(model)
         if direct is not None and len(next(iter(inputs.values()), ())) <= direct[1]:
-            _check(self.metadata(model), inputs)
+            check_inputs(self.metadata(model), inputs)
             return direct[0](inputs)
         batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
         if model not in batchers:
             # Another call may have been here while this one waited for the network to load.
             batcher = await self._batcher(model)
             batchers.setdefault(model, batcher)
-        _check(self.metadata(model), inputs)
+        check_inputs(self.metadata(model), inputs)
         return await batchers[model].submit(inputs)
 
     async def ready(self, model: str) -> bool:
@@ -65,6 +64,10 @@ class EmbeddedEngine:
     def metadata(self, model: str) -> ModelMetadata:
         """See :meth:`semface.inference.engine.Engine.metadata`."""
         return self._repository.model(model).metadata
+
+    async def offers(self, ensemble: str) -> bool:
+        """See :meth:`semface.inference.engine.Engine.offers`: in this process no hop is to be saved."""
+        return False
 
     async def close(self) -> None:
         """See :meth:`semface.inference.engine.Engine.close`."""
@@ -122,22 +125,3 @@ def _runner(session: ort.InferenceSession) -> Run:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     return run
-
-
-def _check(model: ModelMetadata, inputs: Arrays) -> None:
-    """Raise ValueError unless ``inputs`` fit: one bad array must not fail the others of its batch."""
-    if inputs.keys() != {tensor.name for tensor in model.inputs}:
-        raise ValueError(f"{model.name} takes {[tensor.name for tensor in model.inputs]}, not {sorted(inputs)}")
-    rows = {len(array) for array in inputs.values()}
-    if len(rows) != 1 or rows == {0}:
-        raise ValueError(f"{model.name}: every input needs the same number of rows, at least one")
-    for tensor in model.inputs:
-        array = inputs[tensor.name]
-        shape = array.shape[1:]
-        fits = len(shape) == len(tensor.shape) and all(
-            want in (-1, have) for want, have in zip(tensor.shape, shape, strict=True)
-        )
-        if not fits or array.dtype != tensor.dtype or not isinstance(array, np.ndarray):
-            raise ValueError(
-                f"{model.name}: {tensor.name} is {tensor.dtype} of {tensor.shape}, got {array.dtype} {shape}"
-            )
