@@ -4,11 +4,14 @@ import numpy as np
 import onnxruntime as ort
 
 from semface.errors import SemfaceError
+from semface.inference.cards import CARD_FILE
 from semface.inference.engine import Engine, ModelMetadata, TensorMetadata
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
 
-CARD_FILE = "card.md"
+AGREEMENT_ROWS = 16
+"""Rows by which two engines are compared."""
+
 ONNX_TYPES = {
     "tensor(bool)": np.dtype(np.bool_),
     "tensor(uint8)": np.dtype(np.uint8),
@@ -67,3 +70,17 @@ async def _answer_problems(engine: Engine, model: ModelMetadata) -> list[str]:
         if not np.array_equal(array[:1], alone[name]):
             problems.append(f"{name} of a row changes with the rows beside it")
     return problems
+
+
+async def compare_engines(first: Engine, second: Engine, name: str) -> str:
+    """Return how far the answers of two engines for model ``name`` are apart on the same noise; empty when equal."""
+    model = first.metadata(name)
+    inputs = example_inputs(model, rows=min(AGREEMENT_ROWS, model.max_batch_size))
+    try:
+        ours, theirs = await first.infer(name, inputs), await second.infer(name, inputs)
+    except SemfaceError as error:
+        return error.message
+    furthest = max(float(np.abs(ours[key].astype(np.float64) - theirs[key]).max()) for key in ours)
+    if all(np.array_equal(ours[key], theirs[key]) for key in ours):
+        return ""
+    return f"answers differ between the engines by up to {furthest:.3g}"

@@ -6,8 +6,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -30,25 +29,18 @@ from semface.inference.ensembles import (
 )
 from semface.inference.example_inputs import example_shape
 from semface.inference.repository import CONFIG_FILE, NETWORK_FILE, PLATFORM, ModelRepository
+from semface.inference.target import Target
 from semface.inference.triton_metadata import HASH_PARAMETER
 
 PLAN_FILE: Final = "model.plan"
 MANIFEST_FILE: Final = "generated.json"
 """Lies in a generated repository; only a folder that has it, or an empty one, is written into."""
 
-FREE_SIDES: Final = (12, 512, 2048)
+FREE_SIDES: Final = (12, 384, 1024)
 """Least, usual and largest size on a GPU of an axis that may have any: the pyramid that detection looks at."""
 
 WORKSPACE_BYTES: Final = 1 << 30
 PYTHON_MODEL: Final = Path(__file__).parent / "python_backend" / "model.py"
-
-
-class Target(StrEnum):
-    """What a repository is derived for."""
-
-    PYTHON = "python"
-    ONNXRUNTIME = "onnxruntime"
-    TENSORRT = "tensorrt"
 
 
 def build_repository(source: ModelRepository, output: Path, target: Target, instances: int = 2) -> list[Path]:
