@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from semface.codec.core import Codec
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
-from semface.inference.embedded import EmbeddedEngine
 from semface.inference.engine import Engine
 from semface.rpc.server import Server
 from semface.understanding.core import Understanding
@@ -23,11 +22,12 @@ SPREAD = np.ones(DESCRIPTOR_SIZE, np.float32)
 SPREAD[GROUPS["rotation"]] = 0.1
 SPREAD[GROUPS["translation"]] = 10.0
 SPREAD[GROUPS["illumination"]] = 0.1
+from tests.triton_server import BOTH_ENGINES, open_test_engine
 
 
-@pytest.fixture
-async def engine(tiny_repository: Path) -> AsyncIterator[Engine]:
-    opened = EmbeddedEngine(tiny_repository)
+@pytest.fixture(params=BOTH_ENGINES)
+async def engine(request: pytest.FixtureRequest, tiny_repository: Path) -> AsyncIterator[Engine]:
+    opened = open_test_engine(request.param, tiny_repository, request)
     yield opened
     await opened.close()
 

@@ -30,7 +30,7 @@ LARGEST_MARGIN_SECONDS: Final = 0.05
 MARGIN: Final = 0.1
 """Of the caller's time this part, but no more than the largest margin, is kept to tell the caller what went wrong."""
 
-RETRY_DELAYS_SECONDS: Final = (0.05, 0.15, 0.4)
+RETRY_DELAYS_SECONDS: Final = (0.05, 0.15, 0.3, 0.5)
 """Waits before each further try of a call that never reached the server."""
 
 CHECK_SECONDS: Final = 10.0
