@@ -17,12 +17,12 @@ from semface.understanding.core import Understanding
 from semface.understanding.service import services
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import understanding_pb2_grpc
+from tests.triton_server import BOTH_ENGINES, open_test_engine
 
 SPREAD = np.ones(DESCRIPTOR_SIZE, np.float32)
 SPREAD[GROUPS["rotation"]] = 0.1
 SPREAD[GROUPS["translation"]] = 10.0
 SPREAD[GROUPS["illumination"]] = 0.1
-from tests.triton_server import BOTH_ENGINES, open_test_engine
 
 
 @pytest.fixture(params=BOTH_ENGINES)

@@ -29,7 +29,7 @@ GUARDED_APIS: Final = "model-repository,shared-memory,trace,logging"
 
 KEY_HEADER: Final = "admin-key"
 START_SECONDS: Final = 90.0
-STOP_SECONDS: Final = 15.0
+STOP_SECONDS: Final = 10.0
 _LOG_TAIL: Final = 2000
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -170,6 +170,8 @@ class CpuServer:
                 try:
                     if condition(client):
                         return
+                    if self._has_failed(client):
+                        break
                 except InferenceServerException:
                     pass
                 time.sleep(0.05)
@@ -181,6 +183,11 @@ class CpuServer:
 
     def _is_ready(self, client: Any) -> bool:
         return bool(client.is_server_ready()) and all(client.is_model_ready(name) for name in self.models)
+
+    def _has_failed(self, client: Any) -> bool:
+        """Return whether a model could not be loaded, which in explicit mode leaves the whole server unready."""
+        index = client.get_model_repository_index(headers=self.headers)
+        return any(model.state == "UNAVAILABLE" and model.reason for model in index.models)
 
 
 def _names(repository: Path) -> list[str]:

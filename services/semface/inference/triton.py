@@ -33,6 +33,11 @@ MARGIN: Final = 0.1
 RETRY_DELAYS_SECONDS: Final = (0.05, 0.15, 0.3, 0.5)
 """Waits before each further try of a call that never reached the server."""
 
+LIVE_SECONDS: Final = 0.2
+"""How long a server that has refused a call may take to say that it lives."""
+
+UNAVAILABLE: Final = "StatusCode.UNAVAILABLE"
+
 CHECK_SECONDS: Final = 10.0
 """How long it is taken for granted that the server still serves what it served."""
 
@@ -51,7 +56,7 @@ _CHANNEL_OPTIONS: Final = (
 
 _REASONS: Final[Mapping[str, tuple[Reason, str]]] = MappingProxyType(
     {
-        "StatusCode.UNAVAILABLE": (Reason.BACKEND_AWAY, "the inference server cannot be reached"),
+        UNAVAILABLE: (Reason.BACKEND_AWAY, "the inference server cannot be reached"),
         "StatusCode.CANCELLED": (Reason.BACKEND_AWAY, "the inference server has given up the call"),
         "StatusCode.INTERNAL": (Reason.BACKEND_AWAY, "the inference server cannot run model {name}"),
         "StatusCode.UNKNOWN": (Reason.BACKEND_AWAY, "the inference server cannot run model {name}"),
@@ -204,10 +209,19 @@ class _Connection:
             except InferenceServerException as error:
                 status = str(error.status())
                 self._forget(model.name, status)
-                if status != "StatusCode.UNAVAILABLE" or delay is None or end - clock() <= delay:
+                if status != UNAVAILABLE or delay is None or end - clock() <= delay:
+                    if status == UNAVAILABLE and await self._is_live(end - clock()):
+                        status = "StatusCode.NOT_FOUND"
                     _fail(model.name, status, error)
             await asyncio.sleep(random.uniform(0.5, 1.0) * delay)
         raise AssertionError("the last try returns or raises")
+
+    async def _is_live(self, left: float) -> bool:
+        """Return whether the server answers: then it is the model that cannot be had, as while it loads or unloads."""
+        try:
+            return bool(await self._client.is_server_live(client_timeout=min(max(left, 0.0), LIVE_SECONDS)))
+        except InferenceServerException:
+            return False
 
     def _forget(self, model: str, status: str) -> None:
         """After a failure, take nothing for granted that a restart of the server may have changed."""
