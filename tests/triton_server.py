@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from semface.inference.cpu_server import CpuServer
-from semface.inference.derived_repository import build_repository
+from semface.inference.derived_repository import PYTHON_MODEL, build_repository
 from semface.inference.engine import TRITON_SCHEME, Engine
 from semface.inference.repository import ModelRepository
 from semface.inference.target import Target
@@ -18,22 +18,21 @@ BOTH_ENGINES = (
 )
 """Parameters of a fixture that gives each engine in turn."""
 
-SLEEPING_MODEL = """
+SLEEPING_MODEL = (
+    PYTHON_MODEL.read_text(encoding="utf-8")
+    + """
 import time
 
-import triton_python_backend_utils as pb_utils
+Base = TritonPythonModel
 
 
-class TritonPythonModel:
-    def execute(self, requests):
-        answers = []
-        for request in requests:
-            x = pb_utils.get_input_tensor_by_name(request, "x").as_numpy()
-            time.sleep(float(x.max()))
-            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("y", 2 * x)]))
-        return answers
+class TritonPythonModel(Base):
+    def _answers(self, inputs):
+        time.sleep(sum(float(arrays[0].max()) for arrays in inputs))
+        return super()._answers(inputs)
 """
-"""Doubles like the network beside it, but sleeps as many seconds as its largest number says."""
+)
+"""What runs every network, but it sleeps as many seconds before as the largest number of each request says."""
 
 EMPTY_MODEL = """
 import numpy as np

@@ -28,7 +28,7 @@ GUARDED_APIS: Final = "model-repository,shared-memory,trace,logging"
 """APIs that a caller needs the key for: who may load a model may run code in the server."""
 
 KEY_HEADER: Final = "admin-key"
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 10.0
 _LOG_TAIL: Final = 2000
 _PR_SET_PDEATHSIG: Final = 1

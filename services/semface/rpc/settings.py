@@ -10,7 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Port = Annotated[int, Field(ge=0, le=65535)]
 MEBIBYTE = 1 << 20
 REMOTE_CANARY_SECONDS = 0.5
-"""Time between canaries where networks run on another server: it answers for a dead process after a second."""
+REMOTE_CANARY_TIMEOUT_SECONDS = 1.4
+"""Time between canaries, and the longest one may take, where networks run on another server: a server that is away, or
+that answers no more, is told within two seconds."""
 
 
 def _model_repository() -> Path:
@@ -52,7 +54,9 @@ class ServerSettings(BaseSettings):
         "networks, so that one that is away is told within two seconds.",
     )
     canary_retry_seconds: float = Field(1.0, gt=0, description="Time to the next canary after a failed one.")
-    canary_timeout_seconds: float = Field(10.0, gt=0, description="Longest time a canary may take.")
+    canary_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest time a canary may take; unset, it is 1.4 where a Triton server runs them."
+    )
 
     inference: str = Field(
         "embedded", description="Where networks run: embedded, or a Triton server as grpc://host:port."
@@ -64,8 +68,12 @@ class ServerSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _look_often_where_networks_run_elsewhere(self) -> Self:
-        if self.inference != "embedded" and "canary_interval_seconds" not in self.model_fields_set:
-            self.canary_interval_seconds = REMOTE_CANARY_SECONDS
+        if self.inference != "embedded":
+            unset = {"canary_interval_seconds", "canary_timeout_seconds"} - self.model_fields_set
+            if "canary_interval_seconds" in unset:
+                self.canary_interval_seconds = REMOTE_CANARY_SECONDS
+            if "canary_timeout_seconds" in unset:
+                self.canary_timeout_seconds = REMOTE_CANARY_TIMEOUT_SECONDS
         return self
 
 
