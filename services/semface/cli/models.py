@@ -13,6 +13,7 @@ from semface.inference.target import Target
 
 if TYPE_CHECKING:
     from semface.inference.repository import ModelRepository
+    from semface.inference.tensorrt_plans import PlanBuilder
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
@@ -46,6 +47,50 @@ def build(
 
     for path in build_repository(_open(source), output, target, instances):
         print(path)
+
+
+@app.command()
+def engines(
+    images: Annotated[Path, typer.Option(help="Zip of face pictures that plans are checked on.", metavar="ZIP")],
+    output: Annotated[Path, typer.Option(help="Folder that the repository is written into.")],
+    repository: Repository = None,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps plans by GPU and TensorRT version.")] = Path(
+        "build/plans"
+    ),
+    limit: Annotated[int, typer.Option(min=16, help="Pictures to check on.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Build TensorRT plans on a machine with a GPU; one whose answers do not hold is served from its ONNX file."""
+    from semface.inference.tensorrt_plans import TensorRTBuilder
+
+    found = _open(repository)
+    builder = TensorRTBuilder()
+    published = asyncio.run(_publish(found, builder, images, output, cache, limit))
+    if as_json:
+        print(json.dumps(published))
+        return
+    for name, told in published.items():
+        faults = [fault for tried in told["tried"].values() for fault in tried["faults"]]
+        print(f"{name}: {told['served']}{''.join(f'; {fault}' for fault in faults)}")
+
+
+async def _publish(
+    repository: "ModelRepository", builder: "PlanBuilder", images: Path, output: Path, cache: Path, limit: int
+) -> dict[str, Any]:
+    from semface.evaluation.pictures import PictureArchive, crop_pictures
+    from semface.evaluation.plan_checks import PlanChecks
+    from semface.evaluation.plan_publishing import publish_plans
+    from semface.inference.embedded import EmbeddedEngine
+
+    engine = EmbeddedEngine(repository.root)
+    try:
+        archive = PictureArchive(images)
+        crops = await crop_pictures(engine, archive, archive.stems[:limit])
+        checks = PlanChecks(engine, repository.root, crops)
+        published = await publish_plans(repository, output, cache, builder, checks)
+    finally:
+        await engine.close()
+    return {name: publication.as_dict() for name, publication in published.items()}
 
 
 @app.command()

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,11 +24,14 @@ from semface.errors import Reason, SemfaceError
 ENVIRONMENT: Final = Path(__file__).resolve().parents[3] / "build" / "triton-venv"
 """Where ``make triton`` installs the server: in the checkout."""
 
+SHARED_MEMORY: Final = Path("/dev/shm")
 LOOPBACK: Final = "127.0.0.1"
 GUARDED_APIS: Final = "model-repository,shared-memory,trace,logging"
 """APIs that a caller needs the key for: who may load a model may run code in the server."""
 
 KEY_HEADER: Final = "admin-key"
+START_ATTEMPTS: Final = 2
+LOADING_THREADS: Final = 2
 START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 10.0
 _LOG_TAIL: Final = 2000
@@ -58,6 +62,7 @@ class CpuServer:
         self._log = log
         self._packages = _packages(environment)
         self._environment = environment.resolve()
+        self._shared_memory = f"semface-{os.getpid()}-{self.port}-"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -87,6 +92,19 @@ class CpuServer:
 
         Raises BACKEND_AWAY with the end of the server's log when that does not come to pass.
         """
+        for attempt in range(START_ATTEMPTS):
+            self._launch()
+            if self._comes_up(self._is_ready if ready else InferenceServerClient.is_server_live):
+                return self
+            # On a machine that is out of breath a process of the backend may die of its own impatience.
+            died = self._process is not None and self._process.poll() is not None
+            self.stop()
+            if not died or attempt + 1 == START_ATTEMPTS:
+                break
+        said = self._log.read_text(errors="replace")[-_LOG_TAIL:]
+        raise SemfaceError(Reason.BACKEND_AWAY, f"the Triton test server did not start; the end of its log:\n{said}")
+
+    def _launch(self) -> None:
         backends = _lay_out_backend(self._environment, self._packages)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -97,8 +115,6 @@ class CpuServer:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
-        self._wait(self._is_ready if ready else InferenceServerClient.is_server_live)
-        return self
 
     def stop(self) -> None:
         """Ask the process to end, kill it where it does not, and wait for it."""
@@ -111,12 +127,14 @@ class CpuServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
+        self._free_shared_memory()
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
         assert self._process is not None, "start first"
         self._process.kill()
         self._process.wait()
+        self._free_shared_memory()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -134,7 +152,10 @@ class CpuServer:
             f"--model-repository={self.repository.resolve()}",
             f"--backend-directory={backends}",
             # Servers beside one another must not share what they keep in shared memory.
-            f"--backend-config=python,shm-region-prefix-name=semface-{os.getpid()}-{self.port}",
+            f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
+            # A machine that is out of breath starts the backend's processes slowly, many at once slower still.
+            f"--backend-config=python,stub-timeout-seconds={int(START_SECONDS)}",
+            f"--model-load-thread-count={LOADING_THREADS}",
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in self.models),
             "--exit-on-error=false",
@@ -148,8 +169,6 @@ class CpuServer:
         ]
 
     def _variables(self) -> dict[str, str]:
-        import sysconfig
-
         # The backend's process embeds Python: it needs the library of the one that runs here.
         libraries = [str(self._packages / "nvidia_pytriton.libs"), str(sysconfig.get_config_var("LIBDIR") or "")]
         path = f"{self._environment / 'bin'}:{os.environ.get('PATH', '')}"
@@ -161,7 +180,8 @@ class CpuServer:
             "OMP_NUM_THREADS": "1",
         }
 
-    def _wait(self, condition: Callable[[Any], bool]) -> None:
+    def _comes_up(self, condition: Callable[[Any], bool]) -> bool:
+        """Return whether ``condition`` comes to hold; not where the process ends, a model fails or time runs out."""
         assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         client = InferenceServerClient(self.address)
@@ -169,7 +189,7 @@ class CpuServer:
             while time.monotonic() < deadline and self._process.poll() is None:
                 try:
                     if condition(client):
-                        return
+                        return True
                     if self._has_failed(client):
                         break
                 except InferenceServerException:
@@ -177,12 +197,15 @@ class CpuServer:
                 time.sleep(0.05)
         finally:
             client.close()
-        self.stop()
-        said = self._log.read_text(errors="replace")[-_LOG_TAIL:]
-        raise SemfaceError(Reason.BACKEND_AWAY, f"the Triton test server did not start; the end of its log:\n{said}")
+        return False
 
     def _is_ready(self, client: Any) -> bool:
         return bool(client.is_server_ready()) and all(client.is_model_ready(name) for name in self.models)
+
+    def _free_shared_memory(self) -> None:
+        """Remove what a server that was killed has left behind."""
+        for region in SHARED_MEMORY.glob(f"{self._shared_memory}*"):
+            region.unlink(missing_ok=True)
 
     def _has_failed(self, client: Any) -> bool:
         """Return whether a model could not be loaded, which in explicit mode leaves the whole server unready."""
