@@ -80,7 +80,7 @@ class EmbeddedEngine:
         session = await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
         entry = self._repository.model(model)
         delay, size = entry.queue_delay_seconds, entry.metadata.max_batch_size
-        run = _runner(session)
+        run = runner(session)
         rows = _direct_rows(entry)
         if rows:
             self._direct[model] = run, rows
@@ -89,7 +89,7 @@ class EmbeddedEngine:
     def _session(self, model: str) -> ort.InferenceSession:
         with self._loading:
             if model not in self._sessions:
-                self._sessions[model] = _load(self._repository.model(model).path, model)
+                self._sessions[model] = load_network(self._repository.model(model).path, model)
             return self._sessions[model]
 
 
@@ -97,13 +97,14 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load(path: Path, model: str) -> ort.InferenceSession:
+def load_network(network: Path | bytes, model: str) -> ort.InferenceSession:
+    """Return a session for one thread over the ONNX file ``network`` of ``model``. Raises MODEL_LOADING."""
     options = ort.SessionOptions()
     # Requests run side by side in threads of ours; threads within a run would fight them for the cores.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises many kinds, all of them meaning that this file cannot be served
         message = f"the network of model {model} cannot be loaded; its file is damaged or of a newer format"
         raise SemfaceError(Reason.MODEL_LOADING, message) from error
@@ -118,7 +119,8 @@ def _direct_rows(entry: RepositoryModel) -> int:
     return _DIRECT_BYTES // entry.path.stat().st_size
 
 
-def _runner(session: ort.InferenceSession) -> Run:
+def runner(session: ort.InferenceSession) -> Run:
+    """Return a function from the session's inputs to all of its outputs, by name."""
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
