@@ -53,7 +53,8 @@ class OnnxPlans:
 
 @pytest.fixture
 async def checks(tiny_repository: Path) -> AsyncIterator[PlanChecks]:
-    crops = np.random.default_rng(3).integers(0, 256, (FACES, 112, 112, 3), dtype=np.uint8)
+    colours = np.random.default_rng(3).integers(0, 256, (FACES, 4, 4, 3), dtype=np.uint8)
+    crops = colours.repeat(28, axis=1).repeat(28, axis=2)
     engine = EmbeddedEngine(tiny_repository, threads=1)
     yield PlanChecks(engine, tiny_repository, crops)
     await engine.close()

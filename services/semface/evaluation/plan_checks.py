@@ -5,7 +5,6 @@ form: at most one answer in a thousand may change at all.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from semface.codec.prior import ANALYSIS_MODEL, SYNTHESIS_MODEL, Latents
 from semface.descriptors import PORTION_SLICES, Descriptors, Portion
 from semface.extraction.core import DESCRIPTION_MODEL
 from semface.inference.engine import Arrays, Engine, ModelMetadata
+from semface.meaning import DEFAULT_OPERATING_POINT
 from semface.understanding.core import EXPRESSION_MODEL, Understanding
 
 LEAST_EQUAL_LATENTS: Final = 0.995
@@ -159,8 +159,10 @@ class PlanChecks:
         received = await self._received(engine, await self._described(engine))
         leading = (await understanding.expressions(received)).argmax(axis=1)
         embeddings = await understanding.embeddings(received)
-        scores = [understanding.compare(one, other) for one, other in pairwise(embeddings)]
-        return leading, np.array([understanding.decision(score).matched for score in scores], bool)
+        # Embeddings have length one, so that the product is the cosine.
+        return leading, (embeddings[:-1] * embeddings[1:]).sum(axis=1) >= understanding.threshold(
+            DEFAULT_OPERATING_POINT
+        )
 
 
 def _largest_error(ours: Arrays, theirs: Arrays) -> float:
