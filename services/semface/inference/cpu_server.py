@@ -3,6 +3,7 @@
 The package ``nvidia-pytriton`` carries server and backend; ``make triton`` installs it into an environment of its own.
 """
 
+import contextlib
 import ctypes
 import os
 import secrets
@@ -31,7 +32,7 @@ GUARDED_APIS: Final = "model-repository,shared-memory,trace,logging"
 
 KEY_HEADER: Final = "admin-key"
 START_ATTEMPTS: Final = 2
-LOADING_THREADS: Final = 2
+LOADING_THREADS: Final = 1
 START_SECONDS: Final = 240.0
 STOP_SECONDS: Final = 10.0
 _LOG_TAIL: Final = 2000
@@ -113,6 +114,8 @@ class CpuServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # A group of its own, so that what a crash leaves behind can be found.
+                start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
 
@@ -126,15 +129,13 @@ class CpuServer:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        self._process.wait()
-        self._free_shared_memory()
+        self._clean_up()
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
         assert self._process is not None, "start first"
         self._process.kill()
-        self._process.wait()
-        self._free_shared_memory()
+        self._clean_up()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -153,7 +154,7 @@ class CpuServer:
             f"--backend-directory={backends}",
             # Servers beside one another must not share what they keep in shared memory.
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
-            # A machine that is out of breath starts the backend's processes slowly, many at once slower still.
+            # A machine that is out of breath starts the processes of the backend slowly; side by side they may fail.
             f"--backend-config=python,stub-timeout-seconds={int(START_SECONDS)}",
             f"--model-load-thread-count={LOADING_THREADS}",
             "--model-control-mode=explicit",
@@ -202,8 +203,12 @@ class CpuServer:
     def _is_ready(self, client: Any) -> bool:
         return bool(client.is_server_ready()) and all(client.is_model_ready(name) for name in self.models)
 
-    def _free_shared_memory(self) -> None:
-        """Remove what a server that was killed has left behind."""
+    def _clean_up(self) -> None:
+        """Wait for the process, and remove what one that was killed leaves: processes of the backend, shared memory."""
+        assert self._process is not None, "start first"
+        self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         for region in SHARED_MEMORY.glob(f"{self._shared_memory}*"):
             region.unlink(missing_ok=True)
 
