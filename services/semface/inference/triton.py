@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype  # t
 
 from semface.deadline import remaining_seconds
 from semface.errors import Reason, SemfaceError
-from semface.inference.engine import TRITON_SCHEME, Arrays, ModelMetadata, check_inputs
+from semface.inference.engine import TRITON_SCHEME, Arrays, ModelMetadata, TensorMetadata, check_inputs
 from semface.inference.ensembles import ENSEMBLES, ensemble_metadata
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
@@ -191,7 +191,7 @@ class _Connection:
             model,
             lambda left: self._client.infer(model.name, tensors, model_version=model.version, client_timeout=left),
         )
-        return {tensor.name: self._array(model, tensor.name, result, rows) for tensor in model.outputs}
+        return {tensor.name: self._array(model, tensor, result, rows) for tensor in model.outputs}
 
     async def close(self) -> None:
         await self._client.close()
@@ -230,13 +230,12 @@ class _Connection:
         elif status != "StatusCode.DEADLINE_EXCEEDED":
             self._checked.clear()
 
-    def _array(self, model: ModelMetadata, name: str, result: InferResult, rows: int) -> NDArray[Any]:
+    def _array(self, model: ModelMetadata, expected: TensorMetadata, result: InferResult, rows: int) -> NDArray[Any]:
         """Return an output of the caller's own. Raises BACKEND_AWAY where a call succeeds and answers with nothing."""
         try:
-            found = result.as_numpy(name)
+            found = result.as_numpy(expected.name)
         except ValueError:
             found = None
-        expected = next(tensor for tensor in model.outputs if tensor.name == name)
         if found is None or len(found) != rows or found.size == 0 or found.dtype != expected.dtype:
             self._checked.clear()
             raise SemfaceError(
