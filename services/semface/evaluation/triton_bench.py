@@ -101,6 +101,8 @@ async def _round(
     embedded: Engine, triton: TritonEngine, address: str, concurrency: int, requests: int
 ) -> dict[str, float]:
     async with InferenceServerClient(address) as client:
+        for engine in (embedded, triton):
+            await _ask_all(engine, DESCRIPTION_MODEL, concurrency, WARM_UP)
         inside = await _load(embedded, DESCRIPTION_MODEL, concurrency, requests)
         before = await _counts(client, DESCRIPTION_MODEL)
         outside = await _load(triton, DESCRIPTION_MODEL, concurrency, requests)
@@ -126,10 +128,16 @@ class _Load:
 
 
 async def _load(engine: Engine, model: str, concurrency: int, requests: int) -> _Load:
-    """Ask for one row at a time, ``concurrency`` at once, ``requests`` in all, after some that are not counted."""
+    """Ask for one row at a time, ``concurrency`` at once, ``requests`` in all; return how quick that was."""
+    started = time.perf_counter()
+    times = await _ask_all(engine, model, concurrency, requests)
+    return _Load(requests / (time.perf_counter() - started), 1e3 * float(np.median(times)))
+
+
+async def _ask_all(engine: Engine, model: str, concurrency: int, requests: int) -> list[float]:
+    """Return how many seconds each request took."""
     rows = example_inputs(engine.metadata(model), rows=WARM_UP)
     inputs = [{name: array[row : row + 1] for name, array in rows.items()} for row in range(WARM_UP)]
-    await asyncio.gather(*(engine.infer(model, one) for one in inputs))
     numbers, times = iter(range(requests)), []
 
     async def ask() -> None:
@@ -138,9 +146,8 @@ async def _load(engine: Engine, model: str, concurrency: int, requests: int) -> 
             await engine.infer(model, inputs[number % WARM_UP])
             times.append(time.perf_counter() - started)
 
-    started = time.perf_counter()
     await asyncio.gather(*(ask() for _ in range(concurrency)))
-    return _Load(requests / (time.perf_counter() - started), 1e3 * float(np.median(times)))
+    return times
 
 
 async def _client_times(engine: TritonEngine, client: Any, calls: int) -> tuple[float, float]:
