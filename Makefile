@@ -13,10 +13,11 @@ BUF := build/buf/node_modules/.bin/buf
 UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
 PEERS := build/peers-venv/.installed
+TRITON := build/triton-venv/.installed
 SOURCES := services tests training protos examples docs
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers clean
+.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers triton clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +33,7 @@ test: $(DEVELOPMENT) models ## Run the fast tests
 
 check: slow fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
 
-slow: $(DEVELOPMENT) models ## Run the slow tests
+slow: $(DEVELOPMENT) models $(TRITON) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
 
 # atheris has wheels for some systems only; where it does not install, the property tests have to do.
@@ -86,6 +87,9 @@ teachers: $(TEACHERS) ## Build the teacher networks of training, in an environme
 
 peers: $(PEERS) ## Install what `semface bench peers` compares with, in an environment of its own (Python 3.11 or 3.12)
 
+triton: $(RUNTIME) models $(TRITON) ## Start a real Triton server with the networks on this machine's CPU (Python 3.11 or 3.12)
+	$(BIN)/semface models serve
+
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -118,4 +122,9 @@ $(TEACHERS): training/teachers/requirements.txt
 $(PEERS): services/semface/evaluation/peer_requirements.txt
 	$(PYTHON) -m venv build/peers-venv
 	build/peers-venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(TRITON): services/semface/inference/triton_requirements.txt
+	$(PYTHON) -m venv build/triton-venv
+	build/triton-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@

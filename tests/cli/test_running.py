@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from semface.client import CallError, Client
+from semface.inference.cpu_server import CpuServer
 from tests.cli.conftest import Run
 from tests.running import System, running_system
 
@@ -52,6 +53,22 @@ def test_what_is_enrolled_outlives_the_process_where_it_has_a_folder(
     assert first.process.returncode == 0
     with running_system(tiny_repository) as second:
         assert httpx.get(second.gateway + subject).status_code == 200
+
+
+@pytest.mark.slow
+def test_a_system_whose_networks_run_on_triton_answers_the_same(
+    triton_server: CpuServer, system: System, tiny_repository: Path, portrait: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMFACE_INFERENCE", triton_server.url)
+
+    def bitstream(gateway: str) -> bytes:
+        answer = httpx.post(
+            f"{gateway}/v1/encode", content=portrait, headers={"Content-Type": "image/jpeg"}, timeout=30
+        )
+        return answer.raise_for_status().content
+
+    with running_system(tiny_repository) as on_triton:
+        assert bitstream(on_triton.gateway) == bitstream(system.gateway)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,6 +11,7 @@ from semface.codec.service import services
 from semface.codec.settings import CodecSettings
 from semface.inference.embedded import EmbeddedEngine
 from semface.rpc.server import Server
+from tests.triton_server import BOTH_ENGINES, open_test_engine
 
 MAX_FACES = 8
 """Most faces of one call to the service of these tests."""
@@ -23,13 +24,13 @@ async def codec(tiny_repository: Path) -> AsyncIterator[Codec]:
     await engine.close()
 
 
-@pytest.fixture
-async def channel(tiny_repository: Path) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a started codec service."""
+@pytest.fixture(params=BOTH_ENGINES)
+async def channel(request: pytest.FixtureRequest, tiny_repository: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a started codec service, its networks on each engine in turn."""
     settings = CodecSettings(
         host="127.0.0.1", port=0, model_repository=tiny_repository, codec_max_faces=MAX_FACES, grace_seconds=0.5
     )
-    engine = EmbeddedEngine(tiny_repository)
+    engine = open_test_engine(request.param, tiny_repository, request)
     server = Server(services(engine, settings), settings)
     port = await server.start()
     try:

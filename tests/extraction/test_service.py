@@ -21,6 +21,7 @@ from semface.extraction.core import MODELS, Extractor, Face
 from semface.extraction.image import ImageLimits
 from semface.extraction.service import ExtractionService, services
 from semface.extraction.settings import ExtractionSettings
+from semface.inference import Engine
 from semface.inference.embedded import EmbeddedEngine
 from semface.messages import unpack_descriptors
 from semface.rpc.server import Server, Service
@@ -29,6 +30,7 @@ from tests.extraction.conftest import Pixels
 from tests.extraction.test_image import encoded, one_bit_png
 from tests.rpc.conftest import eventually
 from tests.tiny_models import build_tiny_repository
+from tests.triton_server import BOTH_ENGINES, open_test_engine
 
 Stub = Any
 """The asynchronous stub has no type of its own at run time."""
@@ -37,8 +39,16 @@ MAX_IMAGE_BYTES = 800_000
 EXTRACT = "/semface.v1.ExtractionService/Extract"
 
 
+@pytest.fixture(params=BOTH_ENGINES)
+async def engine(request: pytest.FixtureRequest, tiny_repository: Path) -> AsyncIterator[Engine]:
+    """The real detector and a small describing network, on each engine in turn."""
+    opened = open_test_engine(request.param, tiny_repository, request)
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture
-async def channel(engine: EmbeddedEngine) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(engine: Engine) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a running extraction service."""
     settings = ExtractionSettings(host="127.0.0.1", port=0, max_image_bytes=MAX_IMAGE_BYTES, grace_seconds=0.5)
     server = Server(services(engine, settings), settings)
@@ -100,7 +110,7 @@ async def test_pictures_sent_at_once_are_answered_as_if_sent_alone(stub: Stub, p
 class Held(Extractor):
     """The extractor, which waits in each picture until it is let go and counts those that it holds."""
 
-    def __init__(self, engine: EmbeddedEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.go = asyncio.Event()
         self.held = self.most = 0
@@ -129,7 +139,7 @@ async def serving(extractor: Extractor, max_decoding: int) -> AsyncIterator[Stub
 
 
 async def test_no_more_pictures_are_decoded_at_once_than_may_and_the_others_wait(
-    engine: EmbeddedEngine, portrait: bytes
+    engine: Engine, portrait: bytes
 ) -> None:
     extractor, request = Held(engine), extraction_pb2.ExtractRequest(image=portrait)
     async with serving(extractor, max_decoding=2) as stub:
@@ -143,9 +153,7 @@ async def test_no_more_pictures_are_decoded_at_once_than_may_and_the_others_wait
     assert max(answer.timings.queue_ms for answer in answers) > 90
 
 
-async def test_who_waits_to_be_decoded_is_told_when_the_deadline_has_passed(
-    engine: EmbeddedEngine, portrait: bytes
-) -> None:
+async def test_who_waits_to_be_decoded_is_told_when_the_deadline_has_passed(engine: Engine, portrait: bytes) -> None:
     extractor, request = Held(engine), extraction_pb2.ExtractRequest(image=portrait)
     async with serving(extractor, max_decoding=1) as stub:
         first = asyncio.ensure_future(stub.Extract(request, timeout=0.3))

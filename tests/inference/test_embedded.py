@@ -9,6 +9,7 @@ import pytest
 from semface.errors import Reason, SemfaceError
 from semface.inference import open_engine, run_blocking
 from semface.inference.embedded import EmbeddedEngine
+from semface.inference.triton import TritonEngine
 from tests.inference.networks import add_model
 
 
@@ -27,94 +28,6 @@ async def tiny_engine(tiny_repository: Path) -> AsyncIterator[EmbeddedEngine]:
     started = EmbeddedEngine(tiny_repository, threads=2)
     yield started
     await started.close()
-
-
-def noise(model: str, rows: int) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(7)
-    if model == "descriptor_extraction":
-        return {"crops": random.integers(0, 256, (rows, 112, 112, 3), dtype=np.uint8)}
-    side = {"face_detection_proposal": 60, "face_detection_refinement": 24, "face_detection_output": 48}[model]
-    return {"images": random.uniform(-1, 1, (rows, 3, side, side)).astype(np.float32)}
-
-
-@pytest.mark.parametrize(
-    "model",
-    ["face_detection_proposal", "face_detection_refinement", "face_detection_output", "descriptor_extraction"],
-)
-async def test_a_picture_alone_gives_the_same_bits_as_among_others(tiny_engine: EmbeddedEngine, model: str) -> None:
-    rows = min(32, tiny_engine.metadata(model).max_batch_size)
-    inputs = noise(model, rows)
-    together = await tiny_engine.infer(model, inputs)
-    for row in (0, rows // 2, rows - 1):
-        alone = await tiny_engine.infer(model, {name: array[row : row + 1] for name, array in inputs.items()})
-        for name, array in alone.items():
-            np.testing.assert_array_equal(array[0], together[name][row])
-
-
-async def test_concurrent_callers_get_what_they_would_get_alone(tiny_engine: EmbeddedEngine) -> None:
-    inputs = noise("face_detection_output", 24)["images"]
-    parts = np.split(inputs, [1, 3, 4, 9, 10, 17])
-    answers = await asyncio.gather(*(tiny_engine.infer("face_detection_output", {"images": part}) for part in parts))
-    for part, answer in zip(parts, answers, strict=True):
-        alone = await tiny_engine.infer("face_detection_output", {"images": part})
-        np.testing.assert_array_equal(answer["landmarks"], alone["landmarks"])
-
-
-async def test_a_request_beyond_the_batch_size_is_split_and_put_together_again(engine: EmbeddedEngine) -> None:
-    x = np.arange(22, dtype=np.float32).reshape(11, 2)
-    answer = await engine.infer("double", {"x": x})
-    np.testing.assert_array_equal(answer["y"], 2 * x)
-
-
-async def test_many_callers_at_once_each_get_their_own_rows(engine: EmbeddedEngine) -> None:
-    requests = [np.full((1 + index % 6, 3), index, np.float32) for index in range(200)]
-    answers = await asyncio.gather(*(engine.infer("double", {"x": x}) for x in requests))
-    for x, answer in zip(requests, answers, strict=True):
-        np.testing.assert_array_equal(answer["y"], 2 * x)
-
-
-async def test_a_caller_that_changes_its_answer_changes_nobody_elses(engine: EmbeddedEngine) -> None:
-    first, second = await asyncio.gather(
-        *(engine.infer("double", {"x": np.full((1, 3), value, np.float32)}) for value in (1, 2))
-    )
-    first["y"][:] = 99
-    np.testing.assert_array_equal(second["y"], np.full((1, 3), 4, np.float32))
-
-
-async def test_callers_that_give_up_leave_the_engine_working(engine: EmbeddedEngine) -> None:
-    x = np.ones((1, 3), np.float32)
-    callers = [asyncio.create_task(engine.infer("double", {"x": x})) for _ in range(50)]
-    await asyncio.sleep(0)
-    for caller in callers[::2]:
-        caller.cancel()
-    answers = await asyncio.gather(*callers, return_exceptions=True)
-    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[::2])
-    assert all(np.array_equal(answer["y"], 2 * x) for answer in answers[1::2])  # type: ignore[call-overload,index]
-
-
-@pytest.mark.parametrize(
-    "inputs",
-    [
-        {},
-        {"z": np.ones((1, 3), np.float32)},
-        {"x": np.ones((1, 3), np.float64)},
-        {"x": np.ones((1, 3, 3), np.float32)},
-        {"x": np.ones((0, 3), np.float32)},
-    ],
-    ids=["nothing", "another name", "another type", "another shape", "no rows"],
-)
-async def test_inputs_that_do_not_fit_are_refused_before_they_join_a_batch(
-    engine: EmbeddedEngine, inputs: dict[str, np.ndarray]
-) -> None:
-    with pytest.raises(ValueError, match="double"):
-        await engine.infer("double", inputs)
-
-
-async def test_an_unknown_model_is_told_as_such(engine: EmbeddedEngine) -> None:
-    with pytest.raises(SemfaceError) as caught:
-        await engine.infer("triple", {"x": np.ones((1, 3), np.float32)})
-    assert caught.value.reason is Reason.MODEL_UNKNOWN
-    assert not await engine.ready("triple")
 
 
 async def test_a_damaged_network_is_not_ready_and_the_others_still_run(tmp_path: Path, engine: EmbeddedEngine) -> None:
@@ -136,15 +49,31 @@ def test_one_engine_serves_several_event_loops(tmp_path: Path) -> None:
     run_blocking(engine.close())
 
 
-async def test_settings_choose_the_engine(tmp_path: Path) -> None:
-    engine = open_engine(SimpleNamespace(inference="embedded", model_repository=tmp_path))
-    assert isinstance(engine, EmbeddedEngine)
+@pytest.mark.parametrize(
+    ("inference", "kind"),
+    [("embedded", EmbeddedEngine), ("grpc://triton:8001", TritonEngine), ("grpc://[::1]:8001", TritonEngine)],
+)
+async def test_settings_choose_the_engine(tmp_path: Path, inference: str, kind: type) -> None:
+    engine = open_engine(SimpleNamespace(inference=inference, model_repository=tmp_path))
+    assert isinstance(engine, kind)
     await engine.close()
 
 
-@pytest.mark.parametrize(("inference", "told"), [("grpc://triton:8001", "not there yet"), ("cloud", "must be")])
-def test_an_engine_that_is_not_there_is_refused_clearly(tmp_path: Path, inference: str, told: str) -> None:
-    with pytest.raises(SemfaceError, match=told) as caught:
+@pytest.mark.parametrize(
+    "inference",
+    [
+        "cloud",
+        "grpc://",
+        "grpc://triton",
+        "grpc://triton:0",
+        "grpc://triton:99999",
+        "grpc://triton:8001/v2",
+        "grpc://me:secret@triton:8001",
+        "http://triton:8000",
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_clearly(tmp_path: Path, inference: str) -> None:
+    with pytest.raises(SemfaceError, match="grpc://host:port") as caught:
         open_engine(SimpleNamespace(inference=inference, model_repository=tmp_path))
     assert caught.value.reason is Reason.FIELD_INVALID
 

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from semface.rpc.settings import ServerSettings
 from tests.rpc.conftest import EXPRESSION, Running, refusal, running
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -81,3 +82,10 @@ async def test_health_is_answered_when_calls_are_shed() -> None:
         await until(service, EXPRESSION, SERVING)
         service.obedient.release.set()
         await call
+
+
+def test_canaries_look_often_where_networks_run_on_another_server() -> None:
+    assert ServerSettings(inference="embedded").canary_interval_seconds == 30
+    remote = ServerSettings(inference="grpc://triton:8001")
+    assert remote.canary_interval_seconds + remote.canary_timeout_seconds < 2
+    assert ServerSettings(inference="grpc://triton:8001", canary_interval_seconds=9).canary_interval_seconds == 9

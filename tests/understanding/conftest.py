@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from semface.codec.core import Codec
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
-from semface.inference.embedded import EmbeddedEngine
 from semface.inference.engine import Engine
 from semface.rpc.server import Server
 from semface.understanding.core import Understanding
 from semface.understanding.service import services
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import understanding_pb2_grpc
+from tests.triton_server import BOTH_ENGINES, open_test_engine
 
 SPREAD = np.ones(DESCRIPTOR_SIZE, np.float32)
 SPREAD[GROUPS["rotation"]] = 0.1
@@ -25,9 +25,9 @@ SPREAD[GROUPS["translation"]] = 10.0
 SPREAD[GROUPS["illumination"]] = 0.1
 
 
-@pytest.fixture
-async def engine(tiny_repository: Path) -> AsyncIterator[Engine]:
-    opened = EmbeddedEngine(tiny_repository)
+@pytest.fixture(params=BOTH_ENGINES)
+async def engine(request: pytest.FixtureRequest, tiny_repository: Path) -> AsyncIterator[Engine]:
+    opened = open_test_engine(request.param, tiny_repository, request)
     yield opened
     await opened.close()
 

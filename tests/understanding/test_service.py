@@ -168,3 +168,19 @@ async def test_nan_a_short_vector_no_source_and_no_faces_are_refused(served: Stu
     assert await refused(served.understanding.Understand(wire.UnderstandRequest())) == ("FIELD_INVALID", ["faces"])
     crowd = wire.UnderstandRequest(faces=[described(faces[0])] * 9)
     assert await refused(served.understanding.Understand(crowd)) == ("FIELD_INVALID", ["faces"])
+
+
+async def test_coded_faces_are_understood_alike_in_one_call_and_in_several(
+    served: Stubs, codec: Codec, faces: NDArray[np.float32]
+) -> None:
+    frames = await codec.encode(faces)
+    coded = [wire.FaceSource(bitstream=frame) for frame in frames]
+    together = await served.understanding.Understand(wire.UnderstandRequest(faces=coded), timeout=10)
+    assert len(together.faces) == len(faces)
+    for task, field in (
+        (wire.TASK_EXPRESSION, "expression"),
+        (wire.TASK_EMBEDDING, "embedding"),
+    ):
+        # One task alone goes the plain way on every engine.
+        alone = await served.understanding.Understand(wire.UnderstandRequest(faces=coded, tasks=[task]), timeout=10)
+        assert [getattr(face, field) for face in alone.faces] == [getattr(face, field) for face in together.faces]

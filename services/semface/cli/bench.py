@@ -128,6 +128,43 @@ def peers(
     Console().print(table)
 
 
+@app.command()
+def triton(
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
+    requests: Annotated[int, typer.Option(min=32, help="Requests of each turn.")] = 400,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the medians are told.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads here, and instances on the server.")] = 2,
+    environment: Annotated[
+        Path | None, typer.Option(help="Where `make triton` installed the server.", metavar="DIR")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the server's repository and log.")] = Path(
+        "build/triton-bench"
+    ),
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """A real Triton server on this CPU beside networks in this process: answers, throughput, batches, client."""
+    from semface.evaluation.triton_bench import measure_triton
+    from semface.inference.cpu_server import ENVIRONMENT
+
+    repository = models or ServerSettings().model_repository
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("rounds", total=rounds)
+        figures = asyncio.run(
+            measure_triton(
+                repository,
+                output,
+                environment or ENVIRONMENT,
+                concurrency=concurrency,
+                requests=requests,
+                rounds=rounds,
+                threads=threads,
+                told=lambda done: bar.update(task, completed=done),
+            )
+        )
+    _print(figures.as_dict(), as_json)
+
+
 async def _compare(
     path: ServingPath, environment: Path, photograph: Image.Image, rounds: int, judged: PairedPictures | None
 ) -> dict[str, Figures]:

@@ -37,7 +37,8 @@ HINTS = {
     Reason.NO_FACE: "use a photograph that shows a face, upright and at least some 40 pixels wide",
     Reason.SEVERAL_FACES: "crop the photograph to one face, or add --face largest",
     Reason.MODEL_UNKNOWN: "run `semface models build`, or point SEMFACE_MODEL_REPOSITORY at the repository",
-    Reason.BACKEND_AWAY: "start the system with `semface up`, or point --url at a running gateway",
+    Reason.BACKEND_AWAY: "start the system with `semface up` or point --url at a running gateway; a Triton server is "
+    "looked for where SEMFACE_INFERENCE says",
     Reason.KEY_INVALID: "set SEMFACE_API_KEY to a key of the gateway",
 }
 """What to do about an error whose message does not say so."""

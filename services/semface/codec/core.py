@@ -102,18 +102,23 @@ class Codec:
         """
         if not frames:
             return []
-        latents = np.zeros((len(frames), LATENT_SIZE), np.float32)
-        carried = []
-        for start in range(0, len(frames), _FACES_BETWEEN_YIELDS):
-            if start:
-                await asyncio.sleep(0)
-            end = start + _FACES_BETWEEN_YIELDS
-            carried += self._read(frames[start:end], latents[start:end], start)
+        latents, carried = await self.read(frames)
         values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
         return [
             Decoded(_only(value, portions), portions, quality)
             for value, (portions, quality) in zip(values, carried, strict=True)
         ]
+
+    async def read(self, frames: Sequence[bytes]) -> tuple[Latents, list[tuple[Portion, Quality]]]:
+        """Return the latents (N, 256) of ``frames``, 0 where absent, and what each carried; raises as ``decode``."""
+        latents = np.zeros((len(frames), LATENT_SIZE), np.float32)
+        carried: list[tuple[Portion, Quality]] = []
+        for start in range(0, len(frames), _FACES_BETWEEN_YIELDS):
+            if start:
+                await asyncio.sleep(0)
+            end = start + _FACES_BETWEEN_YIELDS
+            carried += self._read(frames[start:end], latents[start:end], start)
+        return latents, carried
 
     async def analyse(self, faces: Descriptors) -> Latents:
         """Return the latents (N, 256) that g_a makes of ``faces`` (N, 257)."""

@@ -179,6 +179,18 @@ async def describe_pictures(
     return described
 
 
+async def crop_pictures(engine: Engine, archive: PictureArchive, stems: Sequence[str]) -> Pixels:
+    """Return the crops uint8 (N, 112, 112, 3) of the chosen faces of those pictures in which one is found."""
+    detector = FaceDetector(engine)
+    crops = []
+    async for _, pictures in _decoded(archive, stems):
+        views = await asyncio.gather(*(view_face(detector, picture) for picture in pictures if picture is not None))
+        crops += [view.crop for view in views if view.eyes is not None]
+    if not crops:
+        raise SemfaceError(Reason.NO_FACE, f"no face is found in the pictures of {archive.path}")
+    return np.stack(crops)
+
+
 async def _decoded(archive: PictureArchive, stems: Sequence[str]) -> AsyncIterator[tuple[int, list[Pixels | None]]]:
     """Yield the pictures in groups of ``CROP_BATCH``, with the place of the first, decoding one group ahead."""
     loop = asyncio.get_running_loop()

@@ -91,6 +91,9 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
     def _leave(self, work: asyncio.Task[Any]) -> None:
         self._working.discard(work)
         self._places.release()
+        # Nobody is left to be told what became of a picture whose caller has gone.
+        if not work.cancelled():
+            work.exception()
 
     def _models(self) -> list[descriptors_pb2.Model]:
         return [pack_model(model.name, model.version, model.hash) for model in self._extractor.models()]

@@ -4,12 +4,13 @@ import numpy as np
 import onnxruntime as ort
 
 from semface.errors import SemfaceError
-from semface.inference.engine import Arrays, Engine, ModelMetadata, TensorMetadata
+from semface.inference.cards import CARD_FILE
+from semface.inference.engine import Engine, ModelMetadata, TensorMetadata
+from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
 
-CARD_FILE = "card.md"
-FREE_SIDE = 48
-"""Size tried for an axis that may have any size."""
+AGREEMENT_ROWS = 16
+"""Rows by which two engines are compared."""
 
 ONNX_TYPES = {
     "tensor(bool)": np.dtype(np.bool_),
@@ -71,14 +72,15 @@ async def _answer_problems(engine: Engine, model: ModelMetadata) -> list[str]:
     return problems
 
 
-def example_inputs(model: ModelMetadata, rows: int, seed: int = 0) -> Arrays:
-    """Return ``rows`` rows of noise that fit ``model``: bytes over their whole range, floats standard normal."""
-    random = np.random.default_rng(seed)
-    arrays = {}
-    for tensor in model.inputs:
-        shape = (rows, *(FREE_SIDE if side == -1 else side for side in tensor.shape))
-        if np.issubdtype(tensor.dtype, np.integer):
-            arrays[tensor.name] = random.integers(0, 256, shape).astype(tensor.dtype)
-        else:
-            arrays[tensor.name] = random.normal(size=shape).astype(tensor.dtype)
-    return arrays
+async def compare_engines(first: Engine, second: Engine, name: str) -> str:
+    """Return how far the answers of two engines for model ``name`` are apart on the same noise; empty when equal."""
+    model = first.metadata(name)
+    inputs = example_inputs(model, rows=min(AGREEMENT_ROWS, model.max_batch_size))
+    try:
+        ours, theirs = await first.infer(name, inputs), await second.infer(name, inputs)
+    except SemfaceError as error:
+        return error.message
+    furthest = max(float(np.abs(ours[key].astype(np.float64) - theirs[key]).max()) for key in ours)
+    if all(np.array_equal(ours[key], theirs[key]) for key in ours):
+        return ""
+    return f"answers differ between the engines by up to {furthest:.3g}"

@@ -8,13 +8,12 @@ from threading import Lock
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 from semface.inference.batching import Batcher, Run
-from semface.inference.engine import Arrays, ModelMetadata
+from semface.inference.engine import Arrays, ModelMetadata, check_inputs
 from semface.inference.repository import ModelRepository, RepositoryModel
 
 _DIRECT_BYTES: Final = 1 << 22
@@ -44,14 +43,14 @@ class EmbeddedEngine:
         """See :meth:`semface.inference.engine.Engine.infer`."""
         direct = self._direct.get(model)
         if direct is not None and len(next(iter(inputs.values()), ())) <= direct[1]:
-            _check(self.metadata(model), inputs)
+            check_inputs(self.metadata(model), inputs)
             return direct[0](inputs)
         batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
         if model not in batchers:
             # Another call may have been here while this one waited for the network to load.
             batcher = await self._batcher(model)
             batchers.setdefault(model, batcher)
-        _check(self.metadata(model), inputs)
+        check_inputs(self.metadata(model), inputs)
         return await batchers[model].submit(inputs)
 
     async def ready(self, model: str) -> bool:
@@ -66,6 +65,10 @@ class EmbeddedEngine:
         """See :meth:`semface.inference.engine.Engine.metadata`."""
         return self._repository.model(model).metadata
 
+    async def offers(self, ensemble: str) -> bool:
+        """See :meth:`semface.inference.engine.Engine.offers`: in this process no hop is to be saved."""
+        return False
+
     async def close(self) -> None:
         """See :meth:`semface.inference.engine.Engine.close`."""
         await asyncio.to_thread(self._executor.shutdown)
@@ -77,7 +80,7 @@ class EmbeddedEngine:
         session = await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
         entry = self._repository.model(model)
         delay, size = entry.queue_delay_seconds, entry.metadata.max_batch_size
-        run = _runner(session)
+        run = runner(session)
         rows = _direct_rows(entry)
         if rows:
             self._direct[model] = run, rows
@@ -86,7 +89,7 @@ class EmbeddedEngine:
     def _session(self, model: str) -> ort.InferenceSession:
         with self._loading:
             if model not in self._sessions:
-                self._sessions[model] = _load(self._repository.model(model).path, model)
+                self._sessions[model] = load_network(self._repository.model(model).path, model)
             return self._sessions[model]
 
 
@@ -94,13 +97,14 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _load(path: Path, model: str) -> ort.InferenceSession:
+def load_network(network: Path | bytes, model: str) -> ort.InferenceSession:
+    """Return a session for one thread over the ONNX file ``network`` of ``model``. Raises MODEL_LOADING."""
     options = ort.SessionOptions()
     # Requests run side by side in threads of ours; threads within a run would fight them for the cores.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises many kinds, all of them meaning that this file cannot be served
         message = f"the network of model {model} cannot be loaded; its file is damaged or of a newer format"
         raise SemfaceError(Reason.MODEL_LOADING, message) from error
@@ -115,29 +119,11 @@ def _direct_rows(entry: RepositoryModel) -> int:
     return _DIRECT_BYTES // entry.path.stat().st_size
 
 
-def _runner(session: ort.InferenceSession) -> Run:
+def runner(session: ort.InferenceSession) -> Run:
+    """Return a function from the session's inputs to all of its outputs, by name."""
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Arrays) -> dict[str, NDArray[Any]]:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     return run
-
-
-def _check(model: ModelMetadata, inputs: Arrays) -> None:
-    """Raise ValueError unless ``inputs`` fit: one bad array must not fail the others of its batch."""
-    if inputs.keys() != {tensor.name for tensor in model.inputs}:
-        raise ValueError(f"{model.name} takes {[tensor.name for tensor in model.inputs]}, not {sorted(inputs)}")
-    rows = {len(array) for array in inputs.values()}
-    if len(rows) != 1 or rows == {0}:
-        raise ValueError(f"{model.name}: every input needs the same number of rows, at least one")
-    for tensor in model.inputs:
-        array = inputs[tensor.name]
-        shape = array.shape[1:]
-        fits = len(shape) == len(tensor.shape) and all(
-            want in (-1, have) for want, have in zip(tensor.shape, shape, strict=True)
-        )
-        if not fits or array.dtype != tensor.dtype or not isinstance(array, np.ndarray):
-            raise ValueError(
-                f"{model.name}: {tensor.name} is {tensor.dtype} of {tensor.shape}, got {array.dtype} {shape}"
-            )

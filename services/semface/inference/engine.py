@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
+
+TRITON_SCHEME: Final = "grpc://"
 
 Arrays = Mapping[str, NDArray[Any]]
 """Tensors by name."""
@@ -61,6 +63,9 @@ class Engine(Protocol):
     def metadata(self, model: str) -> ModelMetadata:
         """Return what the model repository says of ``model``."""
 
+    async def offers(self, ensemble: str) -> bool:
+        """Return whether the networks of ``ensemble`` can be asked for in one call of that name; never raises."""
+
     async def close(self) -> None:
         """Let go of networks and threads; the engine must not be used afterwards."""
 
@@ -78,14 +83,37 @@ class EngineSettings(Protocol):
 
 
 def open_engine(settings: EngineSettings) -> Engine:
-    """Return the engine that ``settings.inference`` names. Raises FIELD_INVALID for any other value."""
+    """Return the engine that ``settings.inference`` names. Raises FIELD_INVALID for any other value.
+
+    A Triton server need not be there yet: that is seen when a network is first asked for.
+    """
     if settings.inference == "embedded":
         # ONNX Runtime is loaded only where networks run in this process.
         from semface.inference.embedded import EmbeddedEngine
 
         return EmbeddedEngine(settings.model_repository)
-    if settings.inference.startswith("grpc://"):
-        message = "inference on a Triton server (grpc://…) is not there yet; set SEMFACE_INFERENCE=embedded"
-    else:
-        message = "SEMFACE_INFERENCE must be 'embedded'"
+    if settings.inference.startswith(TRITON_SCHEME):
+        from semface.inference.triton import TritonEngine
+
+        return TritonEngine(settings.inference.removeprefix(TRITON_SCHEME), settings.model_repository)
+    message = f"SEMFACE_INFERENCE must be 'embedded' or '{TRITON_SCHEME}host:port'"
     raise SemfaceError(Reason.FIELD_INVALID, message, field="inference")
+
+
+def check_inputs(model: ModelMetadata, inputs: Arrays) -> None:
+    """Raise ValueError unless ``inputs`` fit ``model``: one bad array must not fail the others of its batch."""
+    if inputs.keys() != {tensor.name for tensor in model.inputs}:
+        raise ValueError(f"{model.name} takes {[tensor.name for tensor in model.inputs]}, not {sorted(inputs)}")
+    rows = {len(array) for array in inputs.values()}
+    if len(rows) != 1 or rows == {0}:
+        raise ValueError(f"{model.name}: every input needs the same number of rows, at least one")
+    for tensor in model.inputs:
+        array = inputs[tensor.name]
+        shape = array.shape[1:]
+        fits = len(shape) == len(tensor.shape) and all(
+            want in (-1, have) for want, have in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits or array.dtype != tensor.dtype or not isinstance(array, np.ndarray):
+            raise ValueError(
+                f"{model.name}: {tensor.name} is {tensor.dtype} of {tensor.shape}, got {array.dtype} {shape}"
+            )

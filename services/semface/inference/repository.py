@@ -64,12 +64,16 @@ class ModelRepository:
             self._models[name] = self._read(name)
         return self._models[name]
 
-    def _read(self, name: str) -> RepositoryModel:
+    def config(self, name: str) -> Any:
+        """Return the configuration of model ``name`` as a ``ModelConfig`` of the caller's own; raises as ``model``."""
         file = self.root / name / CONFIG_FILE
         # A name is a folder's, never a path that could lead out of the repository.
         if Path(name).name != name or not file.is_file():
             raise SemfaceError(Reason.MODEL_UNKNOWN, f"the model repository has no model {name!r}")
-        config = _parse(name, file)
+        return _parse(name, file)
+
+    def _read(self, name: str) -> RepositoryModel:
+        config, file = self.config(name), self.root / name / CONFIG_FILE
         versions = [
             int(path.parent.name) for path in file.parent.glob(f"*/{NETWORK_FILE}") if path.parent.name.isdigit()
         ]

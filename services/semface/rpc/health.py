@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from grpc_health.v1 import health, health_pb2
 
+from semface.deadline import deadline
 from semface.rpc.settings import ServerSettings
 from semface.rpc.telemetry import Telemetry, describe_exception
 
@@ -57,8 +58,10 @@ class HealthMonitor:
 
     async def _passes(self, name: str, canary: Canary) -> bool:
         try:
-            async with asyncio.timeout(self._settings.canary_timeout_seconds):
-                await canary()
+            seconds = self._settings.canary_timeout_seconds
+            with deadline(seconds):
+                async with asyncio.timeout(seconds):
+                    await canary()
         except Exception as error:
             self._telemetry.log.warning("canary failed", service=name, **describe_exception(error))
             return False

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from google.rpc.status_pb2 import Status
 
+from semface.deadline import deadline
 from semface.errors import Reason, SemfaceError
 from semface.rpc.errors import STATUS_KEY, to_status
 from semface.rpc.limits import Admission
@@ -173,8 +174,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         remaining = context.time_remaining()
         seconds = self._call_seconds if remaining is None else min(remaining, self._call_seconds)
         try:
-            async with asyncio.timeout(seconds) as timer, self._admission.call():
-                yield
+            with deadline(seconds):
+                async with asyncio.timeout(seconds) as timer, self._admission.call():
+                    yield
         except TimeoutError as error:
             if not timer.expired():
                 raise

@@ -2,13 +2,17 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 MEBIBYTE = 1 << 20
+REMOTE_CANARY_SECONDS = 0.5
+REMOTE_CANARY_TIMEOUT_SECONDS = 1.4
+"""Time between canaries, and the longest one may take, where networks run on another server: a server that is away, or
+that answers no more, is told within two seconds."""
 
 
 def _model_repository() -> Path:
@@ -43,15 +47,34 @@ class ServerSettings(BaseSettings):
     )
     grace_seconds: float = Field(10.0, ge=0, description="How long calls in flight may go on when the server stops.")
 
-    canary_interval_seconds: float = Field(30.0, gt=0, description="Time between canaries of a healthy service.")
+    canary_interval_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="Time between canaries of a healthy service; unset, it is 0.5 where a Triton server runs the "
+        "networks, so that one that is away is told within two seconds.",
+    )
     canary_retry_seconds: float = Field(1.0, gt=0, description="Time to the next canary after a failed one.")
-    canary_timeout_seconds: float = Field(10.0, gt=0, description="Longest time a canary may take.")
+    canary_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest time a canary may take; unset, it is 1.4 where a Triton server runs them."
+    )
 
-    inference: str = Field("embedded", description="Where networks run: embedded, or the URL of a Triton server.")
+    inference: str = Field(
+        "embedded", description="Where networks run: embedded, or a Triton server as grpc://host:port."
+    )
     model_repository: Path = Field(
         default_factory=_model_repository,
         description="Folder of the networks, in Triton's layout; unset takes that of the checkout.",
     )
+
+    @model_validator(mode="after")
+    def _look_often_where_networks_run_elsewhere(self) -> Self:
+        if self.inference != "embedded":
+            unset = {"canary_interval_seconds", "canary_timeout_seconds"} - self.model_fields_set
+            if "canary_interval_seconds" in unset:
+                self.canary_interval_seconds = REMOTE_CANARY_SECONDS
+            if "canary_timeout_seconds" in unset:
+                self.canary_timeout_seconds = REMOTE_CANARY_TIMEOUT_SECONDS
+        return self
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from semface.descriptors import PORTION_GROUPS, PORTION_SLICES, Descriptors, Portion, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
+from semface.inference.ensembles import UNDERSTAND_ENSEMBLE
 from semface.meaning import DEFAULT_OPERATING_POINT, EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 
 EXPRESSION_MODEL: Final = "expression_recognition"
@@ -71,6 +72,19 @@ class Understanding:
         """
         rows = _present(descriptors, portions, Portion.IDENTITY)
         return await self._ask(VERIFICATION_MODEL, rows, "embedding", EMBEDDING_SIZE)
+
+    async def answers_latents(self) -> bool:
+        """Return whether ``both_of_latents`` can be asked: where networks run on a server that offers it."""
+        return await self._engine.offers(UNDERSTAND_ENSEMBLE)
+
+    async def both_of_latents(self, latents: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return confidences (N, 8) and embeddings (N, 512) for the codec's dequantised ``latents`` (N, 256).
+
+        One call in place of three: g_s and both networks run on the server, one after the other. The caller has seen to
+        it that the latents hold the portions of both.
+        """
+        outputs = await self._engine.infer(UNDERSTAND_ENSEMBLE, {"latents": latents})
+        return outputs["confidences"], outputs["embedding"]
 
     async def _ask(self, model: str, rows: Descriptors, output: str, width: int) -> NDArray[np.float32]:
         if len(rows) == 0:

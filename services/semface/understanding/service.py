@@ -1,6 +1,7 @@
 """The gRPC services of understanding: expression, verification, and both for a batch. Thin adapters over the core."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec
+from semface.codec.prior import LATENT_SIZE, Latents
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
@@ -75,19 +77,22 @@ class FaceReader:
             values[row], portions[row] = decoded
         return values, portions
 
+    async def read_latents(self, sources: Sources, fields: Sequence[str]) -> tuple[Latents, list[Portion]]:
+        """Return the latents (N, 256) of ``sources``, all of them bitstreams, and what is present of each.
+
+        Raises as ``read`` does.
+        """
+        for source, field in zip(sources, fields, strict=True):
+            self._check_hash(source.codec_hash, f"{field}.codec_hash")
+        with _naming_items(fields), current_clock().inference():
+            latents, carried = await self._codec.read([source.bitstream for source in sources])
+        return latents, [portions for portions, _ in carried]
+
     async def _decode(
         self, sources: Sources, fields: Sequence[str], rows: Sequence[int]
     ) -> list[tuple[Descriptors, Portion]]:
-        try:
-            with current_clock().inference():
-                decoded = await self._codec.decode([sources[row].bitstream for row in rows])
-        except SemfaceError as error:
-            # The codec counts the frames it was given; the caller knows them by their place in the request.
-            names = {f"frames[{place}]": f"{fields[row]}.bitstream" for place, row in enumerate(rows)}
-            field = names.get(error.field or "")
-            if field is None or error.field is None:
-                raise
-            raise SemfaceError(error.reason, error.message.replace(error.field, field, 1), field=field) from error
+        with _naming_items([fields[row] for row in rows]), current_clock().inference():
+            decoded = await self._codec.decode([sources[row].bitstream for row in rows])
         return [(face.descriptors, face.portions) for face in decoded]
 
     def _check_hash(self, codec_hash: int, field: str) -> None:
@@ -217,19 +222,39 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         check_model_name(request.verification_model, self._understanding.verification_model, "verification_model")
         require_items(len(request.faces), "faces", self._max_faces)
         fields = [f"faces[{row}]" for row in range(len(request.faces))]
-        values, portions = await self._reader.read(request.faces, fields)
-        for present, field in zip(portions, fields, strict=True):
-            for task in tasks:
-                require_portion(present, TASK_PORTIONS[task], field=field)
+        coded = [source.WhichOneof("source") == "bitstream" for source in request.faces]
         faces = [understanding_pb2.UnderstoodFace() for _ in fields]
-        with current_clock().inference():
-            await self._answer(faces, values, portions, models)
-        coded = any(source.HasField("bitstream") for source in request.faces)
+        if all(coded) and len(tasks) == len(TASK_PORTIONS) and await self._understanding.answers_latents():
+            await self._answer_latents(faces, request.faces, fields)
+        else:
+            values, portions = await self._reader.read(request.faces, fields)
+            _require_all(portions, tasks, fields)
+            with current_clock().inference():
+                await self._answer(faces, values, portions, models)
         return understanding_pb2.UnderstandResponse(
             faces=faces,
-            models=[*([self._reader.codec_model] if coded else []), *map(_model, models.values())],
+            models=[*([self._reader.codec_model] if any(coded) else []), *map(_model, models.values())],
             timings=current_clock().timings(),
         )
+
+    async def canary(self) -> None:
+        """Answer one face in one call, where that can be had; raises when the confidences do not sum to one."""
+        if await self._understanding.answers_latents():
+            confidences, _ = await self._understanding.both_of_latents(np.zeros((1, LATENT_SIZE), np.float32))
+            _require_one(float(confidences.sum()))
+
+    async def _answer_latents(
+        self, faces: Sequence[understanding_pb2.UnderstoodFace], sources: Sources, fields: Sequence[str]
+    ) -> None:
+        """Answer both tasks for faces that are all coded, in one call of the engine."""
+        latents, portions = await self._reader.read_latents(sources, fields)
+        _require_all(portions, TASK_PORTIONS, fields)
+        model = self._understanding.verification_model
+        with current_clock().inference():
+            confidences, embeddings = await self._understanding.both_of_latents(latents)
+        for face, confidence, embedding in zip(faces, confidences, embeddings, strict=True):
+            face.expression.CopyFrom(pack_expression(confidence))
+            face.embedding.CopyFrom(pack_embedding(embedding, model))
 
     async def _answer(
         self,
@@ -247,6 +272,26 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
                 face.embedding.CopyFrom(pack_embedding(row, model))
 
 
+@contextmanager
+def _naming_items(fields: Sequence[str]) -> Iterator[None]:
+    """Name in an error of the codec, which counts its frames, the one of ``fields`` that the caller knows."""
+    try:
+        yield
+    except SemfaceError as error:
+        names = {f"frames[{place}]": f"{name}.bitstream" for place, name in enumerate(fields)}
+        field = names.get(error.field or "")
+        if field is None or error.field is None:
+            raise
+        raise SemfaceError(error.reason, error.message.replace(error.field, field, 1), field=field) from error
+
+
+def _require_all(portions: Sequence[Portion], tasks: Iterable[int], fields: Sequence[str]) -> None:
+    """Raise GROUP_ABSENT unless each face holds what every one of ``tasks`` needs."""
+    for present, field in zip(portions, fields, strict=True):
+        for task in tasks:
+            require_portion(present, TASK_PORTIONS[task], field=field)
+
+
 def services(engine: Engine, settings: UnderstandingSettings) -> list[Service]:
     """Return the three services over ``engine``. Raises MODEL_UNKNOWN when the repository has no codec."""
     understanding = Understanding(engine)
@@ -259,6 +304,7 @@ def services(engine: Engine, settings: UnderstandingSettings) -> list[Service]:
         await reader.canary()
         await expression.canary()
         await verification.canary()
+        await both.canary()
 
     wire = understanding_pb2_grpc
     return [
