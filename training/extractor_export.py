@@ -38,9 +38,9 @@ Turns the aligned crop of a face into the 257 descriptors of the morphable face 
 
 ## How it was made
 
-`python -m training.extractor{options}`: {steps} steps of {batch} faces, seed {seed}, {minutes:.0f} minutes on one core{start}.
-A MobileNet over the crop at 160 × 160 with one linear read-out, then a few steps of conjugate gradients that fit texture and light to
-the pixels near what it told (`training/extractor_refinement.py`; nothing in it is learned). It learned at once from the dense landmarks (through the model's projection), from the photograph's
+`python -m training.extractor{options}`: {made}{start}; `docs/training.md` tells what came before.
+A MobileNet over the crop at 160 × 160; places of landmarks from softmax maps over its features; a hidden layer and a linear read-out over
+all of these; then a few steps of conjugate gradients that fit texture and light to the pixels near what it told (`training/extractor_refinement.py`; nothing in it is learned). It learned at once from the dense landmarks (through the model's projection), from the photograph's
 colours at the model's vertices, from fits of the model to the landmarks, from the identity teacher's embedding (computed
 from shape and texture, with noise on them) and from the FER+ votes (computed from expression, rotation and translation){renders}.
 
@@ -107,10 +107,9 @@ def card(figures: dict[str, float], options: argparse.Namespace, seconds: float)
         people=f" without the people of folds {excluded}" if excluded else "",
         start=f", started from the training kept as `{options.start_from.name}`" if options.start_from else "",
         renders=", and from renders of the ICT face model (MIT) with known geometry" if options.renders else "",
-        steps=options.steps,
-        batch=BATCH,
-        seed=options.seed,
-        minutes=seconds / 60.0,
+        made=f"{options.steps} steps of {BATCH} faces, seed {options.seed}, {seconds / 60.0:.0f} minutes on one core"
+        if options.steps
+        else "the mean of two trainings, weight by weight",
         figures=", ".join(text.format(figures[name]) for name, text in named.items() if name in figures),
     )
 
