@@ -120,7 +120,8 @@ def main() -> None:
         path = error.ctx.command_path if error.ctx else "semface"
         _fail(error.format_message().rstrip("."), f"see `{path} --help`", code=error.exit_code)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), None)
+        # A time-out has no text of its own.
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error) or type(error).__name__, None)
     except Exception as error:
         if os.environ.get("SEMFACE_DEBUG"):
             raise
