@@ -72,4 +72,6 @@ class CallCounts:
 
 def too_many_calls(caller: Caller) -> SemfaceError:
     """Return the refusal of a call beyond the limit of ``caller``."""
-    return SemfaceError(Reason.RATE_LIMITED, f"the key may call {caller.calls_per_minute} times a minute; come again later")
+    return SemfaceError(
+        Reason.RATE_LIMITED, f"the key may call {caller.calls_per_minute} times a minute; come again later"
+    )

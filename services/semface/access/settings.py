@@ -26,7 +26,8 @@ class AccessSettings(BaseSettings):
     oidc_tenant_claim: str = Field("semface_tenant", description="Claim of a token that names the tenant.")
 
     tls_certificate: Path | None = Field(
-        None, description="Certificate chain (PEM) of this process between gateway and services; read again when changed."
+        None,
+        description="Certificate chain (PEM) of this process between gateway and services; read again when changed.",
     )
     tls_key: Path | None = Field(None, description="Private key (PEM) of the certificate.")
     tls_ca: Path | None = Field(

@@ -10,6 +10,7 @@ import uvicorn
 
 from semface.errors import Reason, SemfaceError
 from semface.gateway.app import create_app
+from semface.gateway.enrolled.key_ring import KeyRing, open_key_ring
 from semface.gateway.settings import GatewaySettings
 
 _log = structlog.get_logger("semface.gateway")
@@ -26,8 +27,9 @@ class GatewayServer:
     """Serves the gateway from ``start`` to ``stop``."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        """Prepare to serve; nothing listens before ``start``."""
+        """Prepare to serve; nothing listens before ``start``. Raises FIELD_INVALID without key ring and master key."""
         self._settings = settings
+        self._ring = configured_ring(settings)
         self._uvicorn: _Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
         self.host = settings.listen_host
@@ -46,7 +48,7 @@ class GatewayServer:
         listener = self._bind()
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            create_app(self._settings),
+            create_app(self._settings, self._ring),
             log_config=None,
             access_log=False,
             lifespan="on",
@@ -59,7 +61,7 @@ class GatewayServer:
                 await self._serving
                 raise SemfaceError(Reason.INTERNAL, "the gateway stopped while it started; its log tells why")
             await asyncio.sleep(0.01)
-        _log.info("listening", host=self.host, port=self.port, keys=len(self._settings.api_keys))
+        _log.info("listening", host=self.host, port=self.port, keys=self._settings.asks_for_keys)
         return self.port
 
     async def stop(self) -> None:
@@ -76,3 +78,15 @@ class GatewayServer:
             where = f"{self.host}:{self._settings.http_port}"
             message = f"cannot listen on {where}; is the port taken? Set SEMFACE_HTTP_PORT to another"
             raise SemfaceError(Reason.FIELD_INVALID, message, field="http_port") from error
+
+
+def configured_ring(settings: GatewaySettings) -> KeyRing:
+    """Return the key ring of ``settings``. Raises FIELD_INVALID where it or the master key is not set."""
+    master_key = settings.read_master_key()
+    if settings.key_ring is None or master_key is None:
+        message = (
+            "enrolled templates are kept encrypted only: set SEMFACE_KEY_RING to a file outside Redis, and "
+            "SEMFACE_MASTER_KEY or SEMFACE_MASTER_KEY_FILE to a key of `semface tenants master-key`"
+        )
+        raise SemfaceError(Reason.FIELD_INVALID, message, field="key_ring")
+    return open_key_ring(settings.key_ring, master_key)

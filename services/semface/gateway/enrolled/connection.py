@@ -6,7 +6,6 @@ are the same with TLS. Of the query, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_k
 ``sentinel_password`` are read.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -57,7 +56,7 @@ def told_as_ours() -> Iterator[None]:
     """Raise what Redis raises in the block as STORE_FULL or BACKEND_AWAY."""
     try:
         yield
-    except (RedisError, OSError, asyncio.TimeoutError) as error:
+    except (TimeoutError, RedisError, OSError) as error:
         if isinstance(error, OutOfMemoryError) or "OOM command" in str(error):
             raise SemfaceError(Reason.STORE_FULL, "the template store is full") from error
         raise SemfaceError(Reason.BACKEND_AWAY, "the template store cannot be reached; try again") from error

@@ -122,20 +122,24 @@ class KeyRing:
 
         return self._change(add)
 
-    def retire(self, tenant: str, numbers: list[int], *, destroy: bool) -> None:
-        """Note that the data keys ``numbers`` seal nothing any more; ``destroy`` forgets them for good."""
+    def retire(self, tenant: str, *, destroy: bool) -> list[int]:
+        """Note that only the active data key seals anything, and return the others.
 
-        def note(content: dict[str, Any]) -> None:
+        Retired keys stay to open what an old snapshot of Redis brings back; ``destroy`` forgets them for good.
+        """
+
+        def note(content: dict[str, Any]) -> list[int]:
             kept = _known(content, tenant)
-            for number in numbers:
-                if number == kept["active"]:
-                    raise ValueError("the active key cannot be retired")
-                kept["retired"][str(number)] = time.time()
+            others = [number for number in kept["data"] if int(number) != kept["active"]]
+            for number in others:
                 if destroy:
-                    del kept["data"][str(number)]
-                    del kept["retired"][str(number)]
+                    del kept["data"][number]
+                    kept["retired"].pop(number, None)
+                else:
+                    kept["retired"].setdefault(number, time.time())
+            return [int(number) for number in others]
 
-        self._change(note)
+        return self._change(note)
 
     def in_use(self, tenant: str) -> list[int]:
         """Return the numbers of the data keys that may still seal something, the active one last."""
@@ -167,7 +171,9 @@ class KeyRing:
         try:
             return self._wrap.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], _context(tenant, number))
         except InvalidTag as error:
-            message = "the key ring was wrapped by another master key, or was changed; set the master key it was made with"
+            message = (
+                "the key ring was wrapped by another master key, or was changed; set the master key it was made with"
+            )
             raise SemfaceError(Reason.FIELD_INVALID, message, field="master_key") from error
 
     def _refresh(self) -> None:
@@ -191,7 +197,9 @@ class KeyRing:
                 _write(self.path, content)
                 self._take(content, _stamp(self.path))
         except OSError as error:
-            message = f"the key ring at {self.path} cannot be written; add the tenant where it can: semface tenants create"
+            message = (
+                f"the key ring at {self.path} cannot be written; add the tenant where it can: semface tenants create"
+            )
             raise SemfaceError(Reason.FIELD_INVALID, message, field="key_ring") from error
         return result
 

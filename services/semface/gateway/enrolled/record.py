@@ -92,7 +92,9 @@ def seal_record(record: Record, protection: TenantProtection) -> bytes:
     told = {name: value for name, value in described.items() if value}
     plain = inside + record.codes.tobytes() + _text(record.subject)
     plain += json.dumps(told, separators=(",", ":")).encode() if told else b""
-    header = _HEADER.pack(FORMAT, record.key, record.model.hash) + _text(record.model.name) + _text(record.model.version)
+    header = (
+        _HEADER.pack(FORMAT, record.key, record.model.hash) + _text(record.model.name) + _text(record.model.version)
+    )
     return header + protection.seal(plain, _context(header, protection, protection.pseudonym(record.subject)))
 
 

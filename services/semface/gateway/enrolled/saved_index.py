@@ -96,10 +96,24 @@ def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
         pseudonyms = [names[start : start + PSEUDONYM_BYTES] for start in range(0, len(names), PSEUDONYM_BYTES)]
         models = [Model(*model) for model in told["models"]]
         columns = zip(
-            pseudonyms, told["subjects"], arrays["model"], arrays["codes"], arrays["scales"], arrays["expires"], strict=True
+            pseudonyms,
+            told["subjects"],
+            arrays["model"],
+            arrays["codes"],
+            arrays["scales"],
+            arrays["expires"],
+            strict=True,
         )
         entries = [
-            Entry(name, subject, models[model], codes, float(scale), expires or None, tuple(told["groups"].get(str(row), ())))
+            Entry(
+                name,
+                subject,
+                models[model],
+                codes,
+                float(scale),
+                expires or None,
+                tuple(told["groups"].get(str(row), ())),
+            )
             for row, (name, subject, model, codes, scale, expires) in enumerate(columns)
         ]
         graph = None

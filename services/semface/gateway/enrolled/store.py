@@ -212,6 +212,4 @@ class EnrolledStore:
 
 
 def _readable(fields: dict[bytes, bytes]) -> dict[str, str]:
-    return {
-        name.decode(): value.hex() if name == b"subject" else value.decode() for name, value in fields.items()
-    }
+    return {name.decode(): value.hex() if name == b"subject" else value.decode() for name, value in fields.items()}
