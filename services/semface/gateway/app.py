@@ -50,6 +50,8 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the subject of the path once more.
+        redirect_slashes=False,
         responses=problems.DOCUMENTED,
     )
     problems.install(app)
