@@ -65,6 +65,7 @@ async def test_after_erasing_only_the_audit_trail_tells_of_a_pseudonym(store: En
     ]
 
 
+@pytest.mark.slow
 async def test_ten_thousand_at_once_are_all_there_once(store: EnrolledStore, tenant: str) -> None:
     gate = asyncio.Semaphore(64)
 
