@@ -68,10 +68,11 @@ def test_a_file_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
 
 def test_calls_beyond_the_limit_of_a_minute_are_refused() -> None:
     counts, caller = CallCounts(), Caller(calls_per_minute=2)
-    counts.count(caller)
-    counts.count(caller)
-    with pytest.raises(SemfaceError) as refused:
-        # A minute may end between two counts, so once more than the limit is not always too many.
-        for _ in range(3):
+    reasons = []
+    for _ in range(5):
+        try:
             counts.count(caller)
-    assert refused.value.reason is Reason.RATE_LIMITED
+        except SemfaceError as refused:
+            reasons.append(refused.reason)
+    # A minute may end between two counts.
+    assert reasons in ([Reason.RATE_LIMITED] * 3, [Reason.RATE_LIMITED] * 2, [Reason.RATE_LIMITED])

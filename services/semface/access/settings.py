@@ -15,7 +15,7 @@ class AccessSettings(BaseSettings):
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="SHA-256 digests (hex) of keys of the tenant 'default' that may do everything, separated by commas.",
+        description="SHA-256 digests (hex) of keys of the tenant 'default' that may do all, separated by commas.",
     )
     keys_file: Path | None = Field(
         None, description="File of API keys with tenant, scopes and limits, as `semface keys create` writes it."

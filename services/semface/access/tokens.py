@@ -1,5 +1,6 @@
 """Signed tokens of an OpenID Connect provider: who it says the caller is, checked by the provider's public keys."""
 
+import asyncio
 import hashlib
 import json
 import time
@@ -45,7 +46,7 @@ class TokenVerifier:
         self._read_at = -KEYS_SECONDS
 
     async def caller(self, token: str) -> Caller:
-        """Return whom ``token`` names. Raises KEY_INVALID for one that is not to be trusted, BACKEND_AWAY without keys."""
+        """Return whom ``token`` names. Raises KEY_INVALID for one not to be trusted, BACKEND_AWAY without keys."""
         try:
             header = jwt.get_unverified_header(token)
             key = await self._key(header.get("kid"))
@@ -82,7 +83,7 @@ class TokenVerifier:
                 async with httpx.AsyncClient(timeout=FETCH_SECONDS) as client:
                     text = (await client.get(self._rules.keys)).raise_for_status().text
             else:
-                text = Path(self._rules.keys).read_text(encoding="utf-8")
+                text = await asyncio.to_thread(Path(self._rules.keys).read_text, encoding="utf-8")
             found = jwt.PyJWKSet.from_dict(json.loads(text)).keys
         except (OSError, ValueError, httpx.HTTPError, jwt.PyJWTError) as error:
             if self._keys:

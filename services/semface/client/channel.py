@@ -80,7 +80,7 @@ class AsyncClient(_Client):
     ) -> None:
         """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
 
-        ``key`` is the API key or token to show; ``tls`` the certificates of this side, without which nothing is encrypted.
+        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
         """
         super().__init__(Connection(grpc.aio, address, tls), seconds, key)
 
@@ -186,7 +186,7 @@ class Client(_Client):
     ) -> None:
         """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
 
-        ``key`` is the API key or token to show; ``tls`` the certificates of this side, without which nothing is encrypted.
+        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
         """
         super().__init__(Connection(grpc, address, tls), seconds, key)
 

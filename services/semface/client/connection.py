@@ -81,5 +81,5 @@ class Connection:
             self._replaced = [old]
             closing.add_done_callback(lambda _: self._replaced.clear())
         else:
-            # Closing cancels the calls of other threads; the few channels that certificates leave close with the client.
+            # Closing cancels the calls of other threads; the few that are left close with the client.
             self._replaced.append(old)

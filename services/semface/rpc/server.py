@@ -22,8 +22,8 @@ from semface.rpc.settings import ServerSettings, is_loopback
 from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
 
 UNPROTECTED: Final = (
-    "neither keys nor certificates are set, so gRPC listens on loopback only; SEMFACE_ALLOW_ANONYMOUS=true lets whoever "
-    "reaches the port call every service"
+    "neither keys nor certificates are set, so gRPC listens on loopback only; SEMFACE_ALLOW_ANONYMOUS=true lets "
+    "whoever reaches the port call every service"
 )
 LOOPBACK: Final = "127.0.0.1"
 

@@ -23,7 +23,7 @@ class ServerSettings(AccessSettings):
 
     host: str = Field(
         "127.0.0.1",
-        description="Address to listen on; 0.0.0.0 in a container. Without keys or certificates only loopback is used.",
+        description="Address to listen on; 0.0.0.0 in a container. Without keys or certificates only loopback.",
     )
     port: Port = Field(8100, description="Port of the gRPC server; 0 takes a free one.")
     health_port: Port | None = Field(
@@ -32,7 +32,7 @@ class ServerSettings(AccessSettings):
     )
     allow_anonymous: bool = Field(
         False,
-        description="Whether to listen beyond loopback without keys and certificates: only in a network that is closed.",
+        description="Whether to listen beyond loopback without keys and certificates: only in a closed network.",
     )
     metrics_port: Port | None = Field(
         None, description="Port of Prometheus metrics over HTTP; 0 takes a free one, none serves no metrics."

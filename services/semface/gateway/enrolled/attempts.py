@@ -1,4 +1,4 @@
-"""Against guessing: how often a subject may be verified in a minute, and its lock-out after faces that did not match."""
+"""Against guessing: how often a subject may be verified in a minute, and its lock-out after misses."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,10 @@
 """A connection to Redis from one URL: a single server, one found through Sentinel, or a cluster; TLS by the scheme.
 
-``redis://``, ``rediss://`` (TLS) and ``unix://`` name one server; ``redis+sentinel://user:password@a:26379,b:26379/service/0``
-asks the sentinels for the master; ``redis+cluster://a:6379,b:6379`` is a cluster. ``rediss+sentinel`` and ``rediss+cluster``
-are the same with TLS. Of the query, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``sentinel_username`` and
-``sentinel_password`` are read.
+``redis://``, ``rediss://`` (TLS) and ``unix://`` name one server;
+``redis+sentinel://user:password@a:26379,b:26379/service/0`` asks the sentinels for the master;
+``redis+cluster://a:6379,b:6379`` is a cluster; ``rediss+sentinel`` and ``rediss+cluster`` are the same with TLS.
+Of the query, ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ``sentinel_username`` and ``sentinel_password`` are
+read.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """One index for each tenant that is searched, brought up to date with Redis before every search.
 
-Redis keeps a trimmed stream of what changed. Each search first asks for what came after the last change that was seen, and
-that this change is still there: where it is not (trimmed away, a server that was emptied, or a snapshot that was
+Redis keeps a trimmed stream of what changed. Each search first asks for what came after the last change seen, and that
+this change is still there: where it is not (trimmed away, a server that was emptied, or a snapshot that was
 restored) everything is read anew. So a search never misses what was acknowledged before it, and while Redis is away
 there is no answer.
 """

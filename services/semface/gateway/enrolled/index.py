@@ -1,6 +1,6 @@
 """The templates of one tenant in memory, to be searched: exactly, or beyond a limit approximately with exact scores.
 
-The index is never the source of truth. It holds templates in the tenant's orthogonal map; what is taken out is overwritten.
+The index is never the source of truth. It holds templates in the tenant's map; what is removed is overwritten.
 """
 
 import time
@@ -43,7 +43,7 @@ class TemplateIndex:
     """Subjects with their templates; rows move when one is taken out."""
 
     def __init__(self, exact_limit: int = EXACT_LIMIT) -> None:
-        """Start empty; search exactly up to ``exact_limit`` subjects, beyond it through usearch where it is installed."""
+        """Start empty; search exactly up to ``exact_limit`` subjects, beyond it through usearch if installed."""
         self._exact_limit = exact_limit
         self._rows: dict[bytes, int] = {}
         self._entries: list[tuple[bytes, str, Model, tuple[str, ...]]] = []

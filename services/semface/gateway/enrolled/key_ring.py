@@ -1,7 +1,7 @@
 """The key ring: each tenant's keys, wrapped by a master key, in a file outside Redis, and which tenants were erased.
 
-A data key seals templates and draws the tenant's orthogonal map; a rotation gives a tenant a new one. The naming key turns
-subject ids into pseudonyms and stays, so that the audit trail of a subject goes on over a rotation.
+A data key seals templates and draws the tenant's orthogonal map; a rotation gives a tenant a new one. The naming key
+turns subject ids into pseudonyms and stays, so that the audit trail of a subject goes on over a rotation.
 """
 
 import base64
@@ -52,7 +52,7 @@ class KeyRing:
     """The keys of all tenants, read again when the file has changed; changed under a lock by whoever may write."""
 
     def __init__(self, path: Path, master_key: bytes) -> None:
-        """Keep the ring at ``path``, made at the first tenant. Raises FIELD_INVALID for a master key not of 32 bytes."""
+        """Keep the ring at ``path``, made at the first tenant. Raises FIELD_INVALID for a key not of 32 bytes."""
         if len(master_key) != KEY_BYTES:
             raise SemfaceError(
                 Reason.FIELD_INVALID, f"the master key is {KEY_BYTES} bytes in base64", field="master_key"
@@ -148,7 +148,7 @@ class KeyRing:
         return sorted(int(number) for number in kept["data"] if number not in kept["retired"])
 
     def erase(self, tenant: str) -> None:
-        """Destroy every key of ``tenant`` and put it on the list of the erased. Raises FIELD_INVALID for an unknown one."""
+        """Destroy every key of ``tenant`` and list it as erased. Raises FIELD_INVALID for an unknown one."""
 
         def remove(content: dict[str, Any]) -> None:
             _known(content, tenant)

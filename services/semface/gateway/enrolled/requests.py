@@ -1,4 +1,4 @@
-"""Request ids: a request that is sent again under its id is answered, not done, again; another one under it is refused."""
+"""Request ids: what is sent again under its id is answered, not done, again; another request is refused."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What Redis does in one step, as Lua: a record, the change that indexes follow and the audit entry, or none of them."""
+"""What Redis does in one step, as Lua: a record, the change that indexes follow and the audit entry, or none."""
 
 from typing import Final
 

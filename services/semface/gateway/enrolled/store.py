@@ -1,6 +1,6 @@
 """The enrolled in Redis, the one source of truth: sealed records, the stream of changes, the audit trail.
 
-Every method raises BACKEND_AWAY or STORE_FULL when Redis cannot, and never takes an unreadable record for an absent one.
+Every method raises BACKEND_AWAY or STORE_FULL when Redis cannot, and never takes an unreadable record for none.
 """
 
 import time
@@ -86,7 +86,7 @@ class EnrolledStore:
                 return [bool(answer) for answer in await pipeline.execute()]
 
     async def replace_value(self, tenant: str, pseudonym: bytes, old: bytes, new: bytes) -> bool:
-        """Put ``new`` in the place of ``old``, which holds the same template; return whether ``old`` was still there."""
+        """Put ``new`` in the place of ``old``, the same template; return whether ``old`` was still there."""
         record = open_record(new, pseudonym, self.protection(tenant))
         arguments = self._put_arguments(tenant, pseudonym, new, record, None, old)
         with told_as_ours():
