@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -176,18 +176,18 @@ class Enrollment:
 
 def described(details: Details, told: Description) -> Details:
     """Return ``details`` with what was ``told`` in place of what was known."""
-    changes = {
+    changes: dict[str, Any] = {
         name: value
         for name, value in (("consent", told.consent), ("labels", told.labels), ("groups", told.groups))
         if value is not None
     }
     if told.expires_in_seconds is not None:
-        changes["expires_at"] = time.time() + told.expires_in_seconds  # type: ignore[assignment]
+        changes["expires_at"] = time.time() + told.expires_in_seconds
     if "consent" in told.cleared:
         changes["consent"] = None
     if "expires_in_seconds" in told.cleared:
         changes["expires_at"] = None
-    return replace(details, **changes)  # type: ignore[arg-type]
+    return replace(details, **changes)
 
 
 def unknown_subject() -> SemfaceError:

@@ -35,7 +35,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
     Raises FIELD_INVALID where they cannot be read now; what cannot be read later leaves those of before.
     """
-    seen = {"stamp": files.stamp(), "at": time.monotonic()}
+    seen: dict[str, Any] = {"stamp": files.stamp(), "at": time.monotonic()}
 
     def configuration(found: Certificates) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(found.key, found.chain)], found.trusted)
@@ -53,4 +53,5 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
         seen["stamp"] = stamp
         return fresh
 
-    return grpc.dynamic_ssl_server_credentials(configuration(files.read()), changed, require_client_authentication=True)
+    fetch: Any = changed
+    return grpc.dynamic_ssl_server_credentials(configuration(files.read()), fetch, require_client_authentication=True)

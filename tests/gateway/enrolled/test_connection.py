@@ -59,7 +59,7 @@ async def test_a_cluster_keeps_a_tenant_in_one_slot(tmp_path: Path) -> None:
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     with redis_server(tmp_path / "one", *options) as port, redis.Redis(port=port) as node:
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        until(lambda: node.execute_command("CLUSTER", "INFO")["cluster_state"] == "ok")
+        until(lambda: b"cluster_state:ok" in node.execute_command("CLUSTER", "INFO"))
         async with store_at(f"redis+cluster://127.0.0.1:{port}", new_ring(tmp_path)) as store:
             await enrol_search_erase(store)
         keys = (*Keyspace("t").buckets, Keyspace("t").audit)

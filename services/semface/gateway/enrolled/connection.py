@@ -74,10 +74,10 @@ def _through_sentinel(url: str, seconds: float) -> Connected:
         raise ValueError("no service")
     guarded = {name: options[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in options}
     times = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-    sentinel = Sentinel(hosts, sentinel_kwargs=times | guarded, **times, **_login(parts), **_tls(parts, options))  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(hosts, sentinel_kwargs=times | guarded, **times, **_login(parts), **_tls(parts, options))
     # A connection that broke is made anew to the master of now, which a failover may have changed.
     retry = Retry(ConstantBackoff(FAILOVER_PAUSE_SECONDS), FAILOVER_RETRIES)
-    return sentinel.master_for(service, db=int(database or 0), retry=retry, max_connections=MAX_CONNECTIONS)  # type: ignore[no-untyped-call]
+    return sentinel.master_for(service, db=int(database or 0), retry=retry, max_connections=MAX_CONNECTIONS)
 
 
 def _cluster(url: str, seconds: float) -> Connected:
@@ -104,7 +104,7 @@ def _parts(url: str, port: int) -> tuple[Any, list[tuple[str, int]], dict[str, s
     return parts, hosts, {name: values[-1] for name, values in parse_qs(parts.query).items()}
 
 
-def _login(parts: Any) -> dict[str, str]:
+def _login(parts: Any) -> dict[str, Any]:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     return {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
 
