@@ -170,7 +170,7 @@ async def test_an_export_imports_again_and_a_bad_line_is_told(
     lines = [json.loads(line) for line in exported.splitlines()]
     assert sorted(line["subject"] for line in lines) == ["a", "b"]
     await first.delete("/v1/subjects/a")
-    short = json.dumps(lines[0] | {"embedding": "AAAA"})
+    short = json.dumps(lines[0] | {"embedding": "AAAAAA=="})
     body = f"{exported}no JSON\n{short}\n"
     answer = (await second.post("/v1/import", content=body, headers=LINES)).raise_for_status().json()
     assert (answer["created"], answer["replaced"], answer["refused"]) == (1, 1, 2)

@@ -93,7 +93,9 @@ def identify(
 ) -> None:
     """Enrol drawn templates in an embedded Valkey: identify, verify, an index after a restart, memory."""
     from semface.cli.identify_bench import measure_identification
+    from semface.rpc.telemetry import configure_logging
 
+    configure_logging("error", "console")
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("enrolled", total=subjects)
         figures = asyncio.run(
