@@ -1,12 +1,16 @@
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 from pydantic import SecretStr
 
 from semface.access.callers import Scope
-from semface.access.keys import KeyFile
+from semface.access.keys import KeyFile, digest_of
+from semface.client import CallError, Client
+from semface.errors import Reason
 from tests.gateway.gateways import gateway
-from tests.running import System
+from tests.running import System, running_system
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -94,3 +98,18 @@ def test_a_file_of_keys_opens_the_gateway_to_others(tmp_path: Path, host: str) -
 
     assert GatewaySettings(http_host=host).listen_host == "127.0.0.1"
     assert GatewaySettings(http_host=host, keys_file=tmp_path / "keys.json").listen_host == host
+
+
+def test_up_with_keys_asks_at_both_edges_and_serves_itself(
+    tiny_repository: Path, monkeypatch: pytest.MonkeyPatch, portrait: bytes
+) -> None:
+    monkeypatch.setenv("SEMFACE_API_KEYS", digest_of("a key").hex())
+    with running_system(tiny_repository) as running:
+        answer = httpx.post(f"{running.gateway}/v1/encode", content=portrait, headers=bearer("a key"), timeout=30)
+        assert answer.status_code == 200
+        assert httpx.post(f"{running.gateway}/v1/encode", content=portrait, headers=JPEG).status_code == 401
+        with Client(running.grpc) as anonymous, Client(running.grpc, key="a key") as known:
+            with pytest.raises(CallError) as refused:
+                anonymous.recognize(np.zeros(257, np.float32))
+            assert refused.value.reason is Reason.KEY_INVALID
+            assert known.recognize(np.zeros(257, np.float32)).leading

@@ -40,14 +40,15 @@ class Attempts:
                 pipeline.hget(keys.bucket(pseudonym), pseudonym)
                 pipeline.eval(COUNT, 1, keys.attempts(pseudonym), MINUTE_SECONDS)
                 pipeline.get(keys.failures(pseudonym))
+                pipeline.ttl(keys.failures(pseudonym))
                 fields = deed.fields(pseudonym)
                 entry = dict(zip(fields[::2], fields[1::2], strict=True))
                 pipeline.xadd(keys.audit, entry, maxlen=self._store.streams.audit, approximate=True)
-                value, (count, left), misses, _ = await pipeline.execute()
-        if count > self._limits.per_minute or int(misses or 0) >= self._limits.misses:
-            raise SemfaceError(
-                Reason.RATE_LIMITED, f"the subject was tried too often; come again in {max(left, 1)} s or more"
-            )
+                value, (count, left), misses, locked, _ = await pipeline.execute()
+        wait = locked if int(misses or 0) >= self._limits.misses else left if count > self._limits.per_minute else 0
+        if wait:
+            message = f"the subject was tried too often; come again in {wait} s"
+            raise SemfaceError(Reason.RATE_LIMITED, message, retry_seconds=wait)
         read = self._store.read(tenant, pseudonym, value)
         return None if read is None else read[0]
 
