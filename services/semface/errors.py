@@ -69,7 +69,7 @@ class Reason(Enum):
 
 
 class SemfaceError(Exception):
-    """A request that cannot be answered: reason, message for the caller, perhaps the field at fault and when to retry."""
+    """A request that cannot be answered: why, in words for the caller, perhaps the field at fault and when to retry."""
 
     def __init__(
         self, reason: Reason, message: str, *, field: str | None = None, retry_seconds: float | None = None

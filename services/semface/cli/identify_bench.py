@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc.aio
 import numpy as np
@@ -34,6 +34,7 @@ from semface.gateway.enrolled.key_ring import new_master_key, open_key_ring
 from semface.gateway.enrolled.record import Details, make_record
 from semface.gateway.enrolled.saved_index import SavedIndexes
 from semface.gateway.enrolled.store import Deed, EnrolledStore, Streams
+from semface.gateway.server import SharedServer
 from semface.inference import Engine, open_engine
 from semface.media_types import BITSTREAM_TYPE
 from semface.understanding.core import Understanding
@@ -269,14 +270,14 @@ async def _bare(redis_url: str) -> AsyncIterator[int]:
     await redis.set("bench", bytes(600))
     app = FastAPI()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{echo_port}") as channel:
-        call = channel.unary_unary("/bench.Echo/Echo")
+        call = cast(Any, channel).unary_unary("/bench.Echo/Echo")
 
         @app.post("/bare")
         async def bare(request: Request) -> dict[str, int]:
             body = await request.body()
             return {"echoed": len(await call(body)), "kept": len(await redis.get("bench"))}
 
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
+        server = SharedServer(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - it tells by no event
             await asyncio.sleep(0.01)

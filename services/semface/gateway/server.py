@@ -16,7 +16,9 @@ from semface.gateway.settings import GatewaySettings
 _log = structlog.get_logger("semface.gateway")
 
 
-class _Uvicorn(uvicorn.Server):
+class SharedServer(uvicorn.Server):
+    """A uvicorn inside a process that handles signals itself."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to whoever runs the process."""
@@ -30,7 +32,7 @@ class GatewayServer:
         """Prepare to serve; nothing listens before ``start``. Raises FIELD_INVALID without key ring and master key."""
         self._settings = settings
         self._ring = configured_ring(settings)
-        self._uvicorn: _Uvicorn | None = None
+        self._uvicorn: SharedServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self.host = settings.listen_host
         self.port = 0
@@ -54,7 +56,7 @@ class GatewayServer:
             lifespan="on",
             timeout_graceful_shutdown=round(self._settings.grace_seconds),
         )
-        self._uvicorn = _Uvicorn(config)
+        self._uvicorn = SharedServer(config)
         self._serving = asyncio.create_task(self._uvicorn.serve([listener]))
         while not self._uvicorn.started:
             if self._serving.done():
