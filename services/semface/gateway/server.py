@@ -75,11 +75,14 @@ class GatewayServer:
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self._settings.http_port), family=family, backlog=1024)
+            listener = socket.create_server((self.host, self._settings.http_port), family=family, backlog=1024)
         except OSError as error:
             where = f"{self.host}:{self._settings.http_port}"
             message = f"cannot listen on {where}; is the port taken? Set SEMFACE_HTTP_PORT to another"
             raise SemfaceError(Reason.FIELD_INVALID, message, field="http_port") from error
+        # asyncio does not see that this is TCP; a body would wait 40 ms for its headers' acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
 
 
 def configured_ring(settings: GatewaySettings) -> KeyRing:
