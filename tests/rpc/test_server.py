@@ -109,9 +109,15 @@ async def test_metrics_count_calls_by_method_and_code() -> None:
         await service.ask()
         await refusal(service.ask("NO_FACE"))
         url = f"http://127.0.0.1:{service.server.metrics_port}/metrics"
-        with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
-            text = answer.read().decode()
-    method = 'method="/semface.v1.ExpressionService/Recognize"'
+        method = 'method="/semface.v1.ExpressionService/Recognize"'
+        text = ""
+        # A call is counted when it is over for the server, which may be after the caller has its answer.
+        for _ in range(50):
+            with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
+                text = answer.read().decode()
+            if f"semface_grpc_in_flight{{{method}}} 0.0" in text:
+                break
+            await asyncio.sleep(0.1)
     assert f'semface_grpc_calls_total{{code="OK",{method}}} 1.0' in text
     assert f'semface_grpc_calls_total{{code="FAILED_PRECONDITION",{method}}} 1.0' in text
     assert f"semface_grpc_call_seconds_count{{{method}}} 2.0" in text
