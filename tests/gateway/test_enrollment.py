@@ -8,10 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from PIL import ImageOps
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from semface.rpc.telemetry import configure_logging
 from tests.gateway.gateways import MASTER_KEY, gateway
 from tests.running import System, astronaut, changed_copy, jpeg
 
@@ -37,6 +39,7 @@ async def pair(
         gateway(system, **shared, index_folder=tmp_path / "two") as second,
     ):
         yield first, second
+    structlog.reset_defaults()
     async with Redis.from_url(store_url) as store:
         await store.flushall()
 
@@ -61,6 +64,7 @@ async def test_after_an_erasure_nothing_is_left_anywhere(
     portrait: bytes,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    configure_logging("debug", "json")
     first, second = pair
     created = await first.put(f"/v1/subjects/{NAME}", content=portrait, headers=JPEG)
     assert created.status_code == 201
