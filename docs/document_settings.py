@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
+from semface.access.settings import AccessSettings
 from semface.cli.stack import StackSettings
 from semface.codec.settings import CodecSettings
 from semface.extraction.settings import ExtractionSettings
@@ -29,6 +30,7 @@ run by `semface serve NAME`. Commands that need no server (`analyze`, `encode`, 
 """
 
 READERS: dict[type[BaseSettings], tuple[str, ...]] = {
+    AccessSettings: ("extraction", "codec", "understanding", "gateway", "up"),
     ServerSettings: ("extraction", "codec", "understanding", "up"),
     ExtractionSettings: ("extraction", "up"),
     CodecSettings: ("codec", "up"),

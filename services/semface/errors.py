@@ -37,6 +37,7 @@ class Reason(Enum):
     NO_FACE = Answer("FAILED_PRECONDITION", 422)
     SEVERAL_FACES = Answer("FAILED_PRECONDITION", 422)
     LOW_QUALITY = Answer("FAILED_PRECONDITION", 422)
+    FACES_DIFFER = Answer("FAILED_PRECONDITION", 422)
     SUBJECT_UNKNOWN = Answer("NOT_FOUND", 404)
     MODEL_UNKNOWN = Answer("NOT_FOUND", 404)
     KEY_INVALID = Answer("UNAUTHENTICATED", 401)
@@ -68,10 +69,13 @@ class Reason(Enum):
 
 
 class SemfaceError(Exception):
-    """A request that cannot be answered, with its reason, a message for the caller and perhaps the field at fault."""
+    """A request that cannot be answered: why, in words for the caller, perhaps the field at fault and when to retry."""
 
-    def __init__(self, reason: Reason, message: str, *, field: str | None = None) -> None:
+    def __init__(
+        self, reason: Reason, message: str, *, field: str | None = None, retry_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.field = field
+        self.retry_seconds = retry_seconds

@@ -5,6 +5,9 @@ from typing import Final
 
 BITSTREAM_TYPE: Final = "application/vnd.semface.bitstream"
 
+LINES_TYPE: Final = "application/x-ndjson"
+"""One JSON object a line: how many subjects are imported and exported."""
+
 GLB_TYPE: Final = "model/gltf-binary"
 
 PHOTOGRAPH_SIGNATURES: Final = MappingProxyType(

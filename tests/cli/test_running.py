@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from semface.client import CallError, Client
+from semface.gateway.enrolled.key_ring import new_master_key
 from semface.inference.cpu_server import CpuServer
 from tests.cli.conftest import Run
 from tests.running import System, running_system
@@ -103,8 +104,15 @@ def wait_until_serving(client: Client) -> None:
     pytest.fail("the codec never served")
 
 
-def test_a_taken_port_is_one_line(shell: Run, system: System) -> None:
-    done = shell("serve", "gateway", SEMFACE_HTTP_PORT=system.gateway.rpartition(":")[2])
+def test_a_gateway_without_a_key_ring_says_what_to_set(shell: Run) -> None:
+    done = shell("serve", "gateway", SEMFACE_HTTP_PORT="0")
+    assert done.returncode == 1
+    assert "SEMFACE_KEY_RING" in done.stderr.splitlines()[-1]
+
+
+def test_a_taken_port_is_one_line(shell: Run, system: System, tmp_path: Path) -> None:
+    ring = {"SEMFACE_KEY_RING": str(tmp_path / "ring.json"), "SEMFACE_MASTER_KEY": new_master_key()}
+    done = shell("serve", "gateway", SEMFACE_HTTP_PORT=system.gateway.rpartition(":")[2], **ring)
     assert done.returncode == 1
     assert "SEMFACE_HTTP_PORT" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

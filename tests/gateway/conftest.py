@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from semface.cli.embedded_store import embedded_store
 from tests.running import System
 
 SECONDS = 30.0
@@ -22,3 +23,10 @@ def frame(client: httpx.Client, portrait: bytes) -> bytes:
     return (
         client.post("/v1/encode", content=portrait, headers={"Content-Type": "image/jpeg"}).raise_for_status().content
     )
+
+
+@pytest.fixture(scope="session")
+def store_url() -> Iterator[str]:
+    """Return the URL of an embedded Valkey for further gateways."""
+    with embedded_store(None) as running:
+        yield running

@@ -1,31 +1,14 @@
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from semface.extraction.settings import ExtractionSettings
-from semface.gateway.server import GatewayServer
 from semface.gateway.settings import GatewaySettings
+from tests.gateway.gateways import gateway
 from tests.running import System
 
 JPEG = {"Content-Type": "image/jpeg"}
-
-
-@asynccontextmanager
-async def gateway(system: System, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Run another gateway before the services of ``system``."""
-    addresses = dict.fromkeys(("extraction_address", "codec_address", "understanding_address"), system.grpc)
-    server = GatewayServer(GatewaySettings(http_port=0, **(addresses | changes)))
-    await server.start()
-    try:
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-            yield client
-    finally:
-        await server.stop()
 
 
 async def test_with_keys_only_a_key_opens(system: System, portrait: bytes) -> None:

@@ -78,7 +78,16 @@ def test_an_analysis_tells_who_for_each_face_of_several(client: httpx.Client, su
 
 def test_a_subject_is_told_without_its_template(client: httpx.Client, subject: str) -> None:
     told = client.get(f"/v1/subjects/{subject}").raise_for_status().json()
-    assert set(told) == {"subject", "model", "enrolled_at"}
+    assert set(told) == {
+        "subject",
+        "model",
+        "enrolled_at",
+        "expires_at",
+        "samples",
+        "consent",
+        "labels",
+        "groups",
+    }
     assert told["model"]["name"] == "face_verification"
 
 
@@ -86,7 +95,7 @@ def test_enrolling_again_replaces(client: httpx.Client, subject: str, portrait: 
     again = client.put(f"/v1/subjects/{subject}", content=portrait, headers=JPEG)
     assert (again.status_code, again.json()["created"]) == (200, False)
     answer = client.post(f"/v1/subjects/{subject}/verify", content=portrait, headers=JPEG).raise_for_status().json()
-    assert answer["score"] == pytest.approx(1, abs=1e-5)
+    assert answer["score"] == pytest.approx(1, abs=1e-3)
 
 
 def test_what_is_erased_is_unknown(client: httpx.Client, portrait: bytes) -> None:

@@ -89,12 +89,19 @@ async def test_a_server_listens_on_ipv6_where_it_is_told_to() -> None:
 
 
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
-async def test_listening_where_others_can_call_is_warned_of(host: str, warned: bool) -> None:
+async def test_without_keys_only_loopback_listens_and_it_is_said(host: str, warned: bool) -> None:
     with capture_logs() as logs:
         async with running(host=host) as service:
             port = service.server.port
+            assert service.server.host == ("127.0.0.1" if warned else host)
     warnings = [(line["event"], line["host"], line["port"]) for line in logs if line["log_level"] == "warning"]
-    assert warnings == ([("unprotected", host, port)] if warned else [])
+    assert warnings == ([("unprotected", "127.0.0.1", port)] if warned else [])
+
+
+async def test_whoever_allows_it_listens_without_keys_anywhere() -> None:
+    async with running(host="0.0.0.0", allow_anonymous=True) as service:
+        assert service.server.host == "0.0.0.0"
+        await service.ask()
 
 
 async def test_metrics_count_calls_by_method_and_code() -> None:

@@ -95,6 +95,32 @@ def understanding(
 
 
 @app.command()
+def identify(
+    subjects: Annotated[int, typer.Option(min=100, help="How many are enrolled.")] = 100_000,
+    exact_limit: Annotated[int, typer.Option(min=1, help="Up to how many every template is compared.")] = 100_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each time is taken.")] = 300,
+    same_cosine: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Cosine of a probe and its template: that of two pictures of one person."),
+    ] = 0.6,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol drawn templates in an embedded Valkey: identify, verify, an index after a restart, memory."""
+    from semface.cli.identify_bench import measure_identification
+    from semface.rpc.telemetry import configure_logging
+
+    configure_logging("error", "console")
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("enrolled", total=subjects)
+        figures = asyncio.run(
+            measure_identification(
+                subjects, exact_limit, rounds, same_cosine, lambda count: bar.update(task, advance=count)
+            )
+        )
+    _print(figures.as_dict(), as_json)
+
+
+@app.command()
 def peers(
     images: Annotated[Path | None, typer.Option(help="Zip of pictures, to compare accuracies.", metavar="ZIP")] = None,
     pairs: Annotated[Path | None, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")] = None,

@@ -24,13 +24,15 @@ COMMANDS = {
     "verify": ("coding", "Tell whether two photographs or bitstreams show one person."),
     "enroll": ("enrolling", "Enrol a face as a subject, through a running gateway."),
     "identify": ("enrolling", "Tell which enrolled subject a face is, through a running gateway."),
+    "keys": ("keys", "Make, list and revoke API keys."),
+    "tenants": ("tenants", "Make and erase tenants, rotate their keys, show their audit trail."),
     "models": ("models", "Build, check and list the networks."),
     "eval": ("eval", "Measure the whole chain on pictures."),
     "bench": ("bench", "Measure times."),
 }
 """Each command to the module of semface.cli that holds it, and what `semface --help` says of it."""
 
-GROUPS = frozenset({"render", "models", "eval", "bench"})
+GROUPS = frozenset({"render", "keys", "tenants", "models", "eval", "bench"})
 """Commands that are the whole typer app of their module, not one command of it."""
 
 HINTS = {
@@ -40,6 +42,7 @@ HINTS = {
     Reason.BACKEND_AWAY: "start the system with `semface up` or point --url at a running gateway; a Triton server is "
     "looked for where SEMFACE_INFERENCE says",
     Reason.KEY_INVALID: "set SEMFACE_API_KEY to a key of the gateway",
+    Reason.SCOPE_MISSING: "set SEMFACE_API_KEY to a key with this scope; `semface keys create --scope`",
 }
 """What to do about an error whose message does not say so."""
 

@@ -99,6 +99,8 @@ async def _up(data: Path | None, as_json: bool) -> None:
             print(f"documentation  {stack.gateway_url}/docs")
             print(f"gRPC           {stack.grpc_address}")
             print(f"enrolled       {stack.store_url} ({kept})")
+            if not settings.asks_for_keys:
+                print("keys           none are set, so this machine alone can call; see `semface keys create`")
             print("Ctrl-C stops it.", flush=True)
         await wait_for_signal()
 

@@ -1,5 +1,8 @@
 """The whole system in one process and one event loop: three gRPC services on one port, the gateway, Valkey inside."""
 
+import os
+import secrets
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,11 +11,13 @@ from pathlib import Path
 import structlog
 from pydantic import Field, SecretStr
 
+from semface.access.keys import digest_of
 from semface.cli.embedded_store import embedded_store
 from semface.codec.service import services as codec_services
 from semface.codec.settings import CodecSettings
 from semface.extraction.service import services as extraction_services
 from semface.extraction.settings import ExtractionSettings
+from semface.gateway.enrolled.key_ring import new_master_key
 from semface.gateway.server import GatewayServer
 from semface.gateway.settings import LOOPBACK, GatewaySettings
 from semface.inference.engine import open_engine
@@ -52,8 +57,13 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[Stack]:
     URL that is set is used in place of the embedded Valkey.
     """
     async with AsyncExitStack() as stack:
+        # Where callers need keys, the gateway needs one to the services too: one that lives as long as this process.
+        inner_key = secrets.token_urlsafe(32) if settings.asks_for_keys else None
+        if inner_key is not None:
+            digest = SecretStr(digest_of(inner_key).hex())
+            settings = settings.model_copy(update={"api_keys": (*settings.api_keys, digest)})
         server = await stack.enter_async_context(_services(settings))
-        host = _ANY_ADDRESSES.get(settings.host, settings.host)
+        host = _ANY_ADDRESSES.get(server.host, server.host)
         address = f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}"
         gateway_settings = GatewaySettings(
             extraction_address=address, codec_address=address, understanding_address=address
@@ -62,12 +72,38 @@ async def running_stack(settings: StackSettings) -> AsyncIterator[Stack]:
         if embedded:
             url = stack.enter_context(embedded_store(settings.data))
             gateway_settings = gateway_settings.model_copy(update={"redis_url": SecretStr(url)})
+        gateway_settings = _protected(gateway_settings, settings.data, stack, embedded=embedded)
+        if inner_key is not None:
+            gateway_settings = gateway_settings.model_copy(update={"service_key": SecretStr(inner_key)})
         gateway = GatewayServer(gateway_settings)
         await gateway.start()
         stack.push_async_callback(gateway.stop)
         await server.wait_until_serving()
         store = gateway_settings.redis_url.get_secret_value() if embedded else "the server at SEMFACE_REDIS_URL"
         yield Stack(address, gateway.url, store, keeps_data=not embedded or settings.data is not None)
+
+
+def _protected(
+    settings: GatewaySettings, data: Path | None, stack: AsyncExitStack, *, embedded: bool
+) -> GatewaySettings:
+    """Return ``settings`` with a key ring of our own beside the embedded Valkey, where none is set.
+
+    The keys lie beside the data, not in it: whoever copies Valkey's folder alone has only what is sealed.
+    """
+    if not embedded or settings.key_ring is not None or settings.read_master_key() is not None:
+        return settings
+    folder = data if data is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="semface-")))
+    keys = folder / "keys"
+    keys.mkdir(parents=True, exist_ok=True)
+    keys.chmod(0o700)
+    master_key = keys / "master.key"
+    if not master_key.exists():
+        with os.fdopen(os.open(master_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_master_key())
+    ours: dict[str, Path] = {"key_ring": keys / "ring.json", "master_key_file": master_key}
+    if data is not None and settings.index_folder is None:
+        ours["index_folder"] = data / "index"
+    return settings.model_copy(update=ours)
 
 
 @asynccontextmanager

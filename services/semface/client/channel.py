@@ -11,9 +11,11 @@ import grpc
 import grpc.aio
 from numpy.typing import ArrayLike
 
+from semface.access.certificates import TlsFiles
 from semface.client import calls
 from semface.client.answers import Extraction, Frame, ShownFace
 from semface.client.calls import Call
+from semface.client.connection import Connection
 from semface.client.errors import to_call_error
 from semface.descriptors import Portion
 from semface.v1.codec_pb2 import DecodeStreamRequest
@@ -25,19 +27,6 @@ Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
 
 DEFAULT_SECONDS: Final = 10.0
-
-_OPTIONS: Final = (
-    # grpc's own back-off grows to 120 s, long after the server is back.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", 64 << 20),
-    ("grpc.max_send_message_length", 64 << 20),
-)
 
 
 def _awaiting(
@@ -64,35 +53,36 @@ def _blocking(
     return method
 
 
-class _Connection:
-    """A channel, the stubs over it and the deadline of each call."""
+class _Client:
+    """A connection, the deadline of each call and the key to show."""
 
-    def __init__(self, channel: Any, seconds: float) -> None:
-        self._channel = channel
+    def __init__(self, connection: Connection, seconds: float, key: str | None) -> None:
+        self._connection = connection
         self._seconds = seconds
-        self._stubs: dict[Callable[..., Any], Any] = {}
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
 
     def within(self, seconds: float) -> Self:
         """Return a client over the same channel whose calls have to be answered within ``seconds``."""
         other = type(self).__new__(type(self))
-        other._channel, other._seconds, other._stubs = self._channel, seconds, self._stubs
+        other._connection, other._seconds, other._metadata = self._connection, seconds, self._metadata
         return other
 
-    def _stub(self, make: Callable[..., Any]) -> Any:
-        if make not in self._stubs:
-            self._stubs[make] = make(self._channel)
-        return self._stubs[make]
-
     def _call(self, call: Call[Any]) -> Any:
-        return getattr(self._stub(call.stub), call.method)(call.request, timeout=self._seconds)
+        method = getattr(self._connection.stub(call.stub), call.method)
+        return method(call.request, timeout=self._seconds, metadata=self._metadata)
 
 
-class AsyncClient(_Connection):
+class AsyncClient(_Client):
     """The services at one address, for one event loop. Every method raises ``CallError``."""
 
-    def __init__(self, address: str, *, seconds: float = DEFAULT_SECONDS) -> None:
-        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``."""
-        super().__init__(grpc.aio.insecure_channel(address, options=_OPTIONS), seconds)
+    def __init__(
+        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
+    ) -> None:
+        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
+
+        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
+        """
+        super().__init__(Connection(grpc.aio, address, tls), seconds, key)
 
     async def _run(self, call: Call[Answer]) -> Answer:
         try:
@@ -150,7 +140,7 @@ class AsyncClient(_Connection):
                 failures.append(error)
                 call.cancel()
 
-        call = getattr(self._stub(stub), method)(requests())
+        call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata)
         try:
             async for answer in call:
                 yield answer
@@ -165,7 +155,8 @@ class AsyncClient(_Connection):
 
     async def close(self) -> None:
         """Let go of the channel; calls in flight are cancelled."""
-        await self._channel.close()
+        for channel in self._connection.channels():
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -187,12 +178,17 @@ class AsyncClient(_Connection):
     serving = _awaiting(calls.serving)
 
 
-class Client(_Connection):
+class Client(_Client):
     """The services at one address, for threads. Every method raises ``CallError``."""
 
-    def __init__(self, address: str, *, seconds: float = DEFAULT_SECONDS) -> None:
-        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``."""
-        super().__init__(grpc.insecure_channel(address, options=_OPTIONS), seconds)
+    def __init__(
+        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
+    ) -> None:
+        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
+
+        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
+        """
+        super().__init__(Connection(grpc, address, tls), seconds, key)
 
     def _run(self, call: Call[Answer]) -> Answer:
         try:
@@ -230,7 +226,7 @@ class Client(_Connection):
                 failures.append(error)
                 call.cancel()
 
-        call = getattr(self._stub(stub), method)(requests())
+        call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -242,7 +238,8 @@ class Client(_Connection):
 
     def close(self) -> None:
         """Let go of the channel; calls in flight are cancelled."""
-        self._channel.close()
+        for channel in self._connection.channels():
+            channel.close()
 
     def __enter__(self) -> Self:
         """Return the client itself."""

@@ -38,9 +38,8 @@ class CallError(SemfaceError):
         error_id: str | None = None,
     ) -> None:
         """Keep the gRPC ``code``, when to come again if the service said so, and the id of a logged defect."""
-        super().__init__(reason, message, field=field)
+        super().__init__(reason, message, field=field, retry_seconds=retry_seconds)
         self.code = code
-        self.retry_seconds = retry_seconds
         self.error_id = error_id
 
 

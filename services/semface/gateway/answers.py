@@ -1,9 +1,18 @@
 """What the gateway answers, as JSON."""
 
-from pydantic import BaseModel, Field
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from semface.client import UnderstoodFace
 from semface.meaning import ExpressionName, OperatingPoint
+
+MAX_WORDS = 32
+"""Most labels, and most groups, of one subject."""
+MAX_LIFE_SECONDS = 100 * 365.25 * 86_400
+
+Reference = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Model(BaseModel):
@@ -132,6 +141,61 @@ class Subject(BaseModel):
     subject: str
     model: Model = Field(description="The model that made the template.")
     enrolled_at: float = Field(description="Seconds since 1970, UTC.")
+    expires_at: float | None = Field(None, description="Seconds since 1970, UTC; null for never.")
+    samples: int = Field(description="How many photographs or bitstreams the template was made of.")
+    consent: str | None = Field(None, description="Where the subject's consent is recorded.")
+    labels: list[str] = Field(description="What the caller noted.")
+    groups: list[str] = Field(description="The groups among which the subject can be identified.")
+
+
+class SubjectPage(BaseModel):
+    """Some of the enrolled, in an order that tells nothing."""
+
+    subjects: list[Subject]
+    after: str | None = Field(description="Ask with it for the next page; null at the end.")
+
+
+class SubjectChange(BaseModel):
+    """What to change of a subject: what is absent stays, null empties."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    consent: Reference | None = None
+    labels: list[Reference] | None = Field(None, max_length=MAX_WORDS)
+    groups: list[GroupName] | None = Field(None, max_length=MAX_WORDS)
+    expires_in_seconds: float | None = Field(None, gt=0, le=MAX_LIFE_SECONDS)
+
+
+class ImportProblem(BaseModel):
+    """A line of an import that was not taken."""
+
+    line: int = Field(description="Counted from 1.")
+    reason: str
+    detail: str
+
+
+class Imported(BaseModel):
+    """What became of an import."""
+
+    created: int
+    replaced: int
+    refused: int
+    problems: list[ImportProblem] = Field(description="The first of the lines that were refused.")
+
+
+class AuditEntry(BaseModel):
+    """Something that was done."""
+
+    at: float = Field(description="Seconds since 1970, UTC.")
+    did: str = Field(examples=["enroll"])
+    key: str = Field(description="Id of the API key.")
+    subject: str = Field(description="A keyed hash that stands for the subject's id.")
+
+
+class AuditTrail(BaseModel):
+    """What was done last, the newest first."""
+
+    entries: list[AuditEntry]
 
 
 class Enrolled(Subject, Answer):

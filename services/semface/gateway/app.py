@@ -9,31 +9,38 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from semface import __version__
+from semface.access.authentication import Authenticator
 from semface.gateway import problems
 from semface.gateway.dependencies import Parts
+from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrollment import Enrollment
 from semface.gateway.limits import BodyLimit
 from semface.gateway.pipeline import Services
-from semface.gateway.routes import faces, photographs, subjects, system
-from semface.gateway.security import key_guards
+from semface.gateway.routes import bulk, faces, matching, photographs, subjects, system
+from semface.gateway.security import Gate, documented
 from semface.gateway.settings import GatewaySettings
-from semface.gateway.store import TemplateStore
 from semface.gateway.telemetry import HttpMetrics, RequestTelemetry
 
 DESCRIPTION = "Sends a face as meaning instead of pixels: 257 numbers of a 3-D face model in a few hundred bits."
 
 
-def create_app(settings: GatewaySettings) -> FastAPI:
-    """Return the gateway as an ASGI app; it connects when it starts and lets go when it stops."""
+def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
+    """Return the gateway as an ASGI app; it connects when it starts and lets go when it stops.
+
+    ``ring`` holds the keys that protect the enrolled. Raises FIELD_INVALID for API keys that cannot be read.
+    """
+    authenticator = Authenticator(settings)
     metrics = HttpMetrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = Services(settings)
-        store = TemplateStore(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds)
-        app.state.parts = Parts(services, store, Enrollment(store, services.understanding), metrics)
+        enrollment = Enrollment(settings, ring, services.understanding)
+        gate = Gate(authenticator, enrollment.store)
+        app.state.parts = Parts(settings, services, gate, enrollment, metrics)
+        enrollment.directories.start()
         yield
-        await store.close()
+        await enrollment.close()
         await services.close()
 
     app = FastAPI(
@@ -43,18 +50,26 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the subject of the path once more.
+        redirect_slashes=False,
         responses=problems.DOCUMENTED,
     )
     problems.install(app)
-    guarded = [Depends(dependency) for dependency in key_guards(settings.api_keys)]
-    for router in (photographs.router, faces.router, subjects.router, system.models_router):
+    # Each route asks for its own scopes; this only documents where keys are asked for.
+    guarded = [Depends(documented)] if settings.asks_for_keys else []
+    for router in (
+        photographs.router,
+        faces.router,
+        subjects.router,
+        matching.router,
+        bulk.router,
+        system.models_router,
+    ):
         app.include_router(router, dependencies=guarded)
     app.include_router(system.router)
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(system.DOCUMENTATION_ASSETS, StaticFiles(directory=assets), name="documentation")
     app.add_middleware(problems.DefectGuard)
-    app.add_middleware(
-        BodyLimit, max_image_bytes=settings.http_max_image_bytes, max_message_bytes=settings.http_max_message_bytes
-    )
+    app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     return app

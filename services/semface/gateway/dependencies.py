@@ -10,7 +10,8 @@ from semface.errors import Reason, SemfaceError
 from semface.gateway.enrollment import Enrollment
 from semface.gateway.pipeline import FaceChoice, Pipeline, Services
 from semface.gateway.provenance import Provenance
-from semface.gateway.store import TemplateStore
+from semface.gateway.security import Gate
+from semface.gateway.settings import GatewaySettings
 from semface.gateway.telemetry import HttpMetrics
 from semface.meaning import OperatingPoint
 
@@ -19,8 +20,9 @@ from semface.meaning import OperatingPoint
 class Parts:
     """What the app holds."""
 
+    settings: GatewaySettings
     services: Services
-    store: TemplateStore
+    gate: Gate
     enrollment: Enrollment
     metrics: HttpMetrics
 

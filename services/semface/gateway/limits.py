@@ -4,7 +4,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semface.errors import Reason, SemfaceError
-from semface.media_types import BITSTREAM_TYPE
+from semface.gateway.settings import GatewaySettings
+from semface.media_types import BITSTREAM_TYPE, LINES_TYPE
 
 MULTIPART_OVERHEAD = 4096
 """Bytes that a multipart body may need beside its photograph."""
@@ -13,17 +14,21 @@ MULTIPART_OVERHEAD = 4096
 class BodyLimit:
     """ASGI middleware: a body that is, or says it is, longer than allowed is refused when it is read."""
 
-    def __init__(self, app: ASGIApp, max_image_bytes: int, max_message_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
         self._app = app
-        self._max_image_bytes = max_image_bytes
-        self._max_message_bytes = max_message_bytes
+        self._max_image_bytes = settings.http_max_image_bytes
+        self._max_message_bytes = settings.http_max_message_bytes
+        self._max_import_bytes = settings.http_max_import_bytes
+        self._max_faces = settings.enroll_max_faces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        limit, reason = self._limit(headers.get("content-type", "").lower())
+        # Only an enrolment may hold several photographs.
+        faces = self._max_faces if scope["method"] == "PUT" else 1
+        limit, reason = self._limit(headers.get("content-type", "").lower(), faces)
         declared = headers.get("content-length", "0")
         read = 0
 
@@ -37,11 +42,13 @@ class BodyLimit:
 
         await self._app(scope, receive_limited, send)
 
-    def _limit(self, content_type: str) -> tuple[int, Reason]:
+    def _limit(self, content_type: str, faces: int) -> tuple[int, Reason]:
         if content_type.startswith("image/"):
             return self._max_image_bytes, Reason.IMAGE_TOO_LARGE
         if content_type.startswith("multipart/"):
-            return self._max_image_bytes + MULTIPART_OVERHEAD, Reason.IMAGE_TOO_LARGE
+            return faces * (self._max_image_bytes + MULTIPART_OVERHEAD), Reason.IMAGE_TOO_LARGE
+        if content_type.startswith(LINES_TYPE):
+            return self._max_import_bytes, Reason.BODY_TOO_LARGE
         if content_type.startswith(BITSTREAM_TYPE):
             return self._max_message_bytes, Reason.BITSTREAM_TOO_LARGE
         return self._max_message_bytes, Reason.BODY_TOO_LARGE

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from semface.client import AsyncClient, DecodedFace, Encoding, Extraction, Face, UnderstoodFace
+from semface.access.certificates import configured_tls
+from semface.client import AsyncClient, DecodedFace, Embedding, Encoding, Extraction, Face, UnderstoodFace
 from semface.descriptors import Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway.provenance import Provenance
@@ -23,10 +24,13 @@ class Services:
     """Clients of the three deployables."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        seconds = settings.call_timeout_seconds
-        self.extraction = AsyncClient(settings.extraction_address, seconds=seconds)
-        self.codec = AsyncClient(settings.codec_address, seconds=seconds)
-        self.understanding = AsyncClient(settings.understanding_address, seconds=seconds)
+        def client(address: str) -> AsyncClient:
+            key = settings.service_key.get_secret_value() if settings.service_key else None
+            return AsyncClient(address, seconds=settings.call_timeout_seconds, key=key, tls=configured_tls(settings))
+
+        self.extraction = client(settings.extraction_address)
+        self.codec = client(settings.codec_address)
+        self.understanding = client(settings.understanding_address)
 
     async def close(self) -> None:
         """Let go of the channels."""
@@ -85,6 +89,12 @@ class Pipeline:
         self._provenance.made_by(understood.models)
         return understood.faces
 
+    async def embed(self, coded: Sequence[Coded]) -> list[Embedding]:
+        """Return the embedding of each frame, all coded by one model."""
+        embeddings = [face.embedding for face in await self.understand(coded, ["embedding"])]
+        assert all(embeddings), "the task was asked for"
+        return [embedding for embedding in embeddings if embedding is not None]
+
     async def understand_described(self, face: Described, tasks: Sequence[str]) -> UnderstoodFace:
         """Answer ``tasks`` for numbers that were never coded."""
         with self._provenance.stage("understand"):
@@ -94,11 +104,23 @@ class Pipeline:
         self._provenance.made_by(understood.models)
         return understood.faces[0]
 
-    async def coded(self, source: Photograph | Bitstream, choice: FaceChoice, portions: Portion = Portion.ALL) -> Coded:
-        """Return the frame of the one face of ``source``: what a receiver would get."""
+    async def coded(
+        self,
+        source: Photograph | Bitstream,
+        choice: FaceChoice,
+        portions: Portion = Portion.ALL,
+        minimum_quality: float = 0.0,
+    ) -> Coded:
+        """Return the frame of the one face of ``source``: what a receiver would get.
+
+        Raises LOW_QUALITY for the face of a photograph below ``minimum_quality``, where that is above extraction's.
+        """
         if isinstance(source, Bitstream):
             return Coded(source.data)
         face = choose((await self.extract(source)).good_faces, choice)
+        if face.quality < minimum_quality:
+            message = f"the face has a quality of {face.quality:.2f}, {minimum_quality:.2f} is wanted"
+            raise SemfaceError(Reason.LOW_QUALITY, message)
         coding = await self.encode(face.descriptors, portions=portions)
         return Coded(coding.frames[0].data, coding.model.hash)
 

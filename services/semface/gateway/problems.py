@@ -78,8 +78,7 @@ def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-        seconds = error.retry_seconds if isinstance(error, CallError) else None
-        headers["Retry-After"] = str(math.ceil(seconds or RETRY_SECONDS))
+        headers["Retry-After"] = str(math.ceil(error.retry_seconds or RETRY_SECONDS))
     return JSONResponse(body.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 
 

@@ -1,36 +1,61 @@
-"""Who may call: bearer keys, compared by their digests in constant time."""
+"""Who may call which route: the caller by its key or token, its scopes, and how often it may call in a minute."""
 
-import hashlib
-import hmac
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request
 from fastapi.security import HTTPBearer
-from pydantic import SecretStr
 
-from semface.errors import Reason, SemfaceError
+from semface.access.authentication import Authenticator, CallCounts, too_many_calls
+from semface.access.callers import Caller, Scope
+from semface.errors import SemfaceError
+from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.keyspace import Keyspace
+from semface.gateway.enrolled.scripts import COUNT
+from semface.gateway.enrolled.store import EnrolledStore
+
+WINDOW_SECONDS = 120
+
+documented = HTTPBearer(auto_error=False, description="An API key, or a token of the configured issuer.")
+"""Tells OpenAPI of the header; what it holds is checked by ``Gate``."""
 
 
-def key_guards(digests: Sequence[SecretStr]) -> list[Callable[..., Any]]:
-    """Return the dependencies that let a request pass only with one of the keys; none where there are no keys."""
-    if not digests:
-        return []
-    documented = HTTPBearer(auto_error=False, description="One of the keys whose digests are in SEMFACE_API_KEYS.")
-    return [documented, KeyGuard(digests)]
+class Gate:
+    """Lets a request in, or refuses it."""
+
+    def __init__(self, authenticator: Authenticator, store: EnrolledStore) -> None:
+        """Ask ``authenticator``; count calls in ``store``, and in this process while it is away."""
+        self._authenticator = authenticator
+        self._store = store
+        self._counts = CallCounts()
+
+    async def admit(self, authorization: str, *scopes: Scope) -> Caller:
+        """Return the caller of ``authorization``. Raises KEY_INVALID, SCOPE_MISSING or RATE_LIMITED."""
+        caller = await self._authenticator.caller(authorization)
+        caller.require(*scopes)
+        await self._count(caller)
+        return caller
+
+    async def _count(self, caller: Caller) -> None:
+        if caller.calls_per_minute is None:
+            return
+        key = Keyspace(caller.tenant).calls(caller.key_id, int(time.time() // 60))
+        try:
+            with told_as_ours():
+                count, _ = await self._store.redis.eval(COUNT, 1, key, WINDOW_SECONDS)
+        except SemfaceError:
+            self._counts.count(caller)
+            return
+        if count > caller.calls_per_minute:
+            raise too_many_calls(caller)
 
 
-class KeyGuard:
-    """A dependency that lets a request pass only with one of the keys."""
+def admitted(*scopes: Scope) -> Callable[[Request], Any]:
+    """Return the dependency that gives a route its caller, who has to have ``scopes``."""
 
-    def __init__(self, digests: Sequence[SecretStr]) -> None:
-        self._digests = [bytes.fromhex(digest.get_secret_value()) for digest in digests]
+    async def admit(request: Request) -> Caller:
+        gate: Gate = request.app.state.parts.gate
+        return await gate.admit(request.headers.get("authorization", ""), *scopes)
 
-    async def __call__(self, request: Request) -> None:
-        """Raise ``SemfaceError`` KEY_INVALID unless the request carries a known key."""
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode()).digest()
-        # Every digest is compared, so that the time tells nothing of which one came near.
-        known = [hmac.compare_digest(digest, ours) for ours in self._digests]
-        if scheme.lower() != "bearer" or not any(known):
-            raise SemfaceError(Reason.KEY_INVALID, "send a valid key as 'Authorization: Bearer KEY'")
+    return admit

@@ -10,12 +10,15 @@ import uvicorn
 
 from semface.errors import Reason, SemfaceError
 from semface.gateway.app import create_app
+from semface.gateway.enrolled.key_ring import KeyRing, open_key_ring
 from semface.gateway.settings import GatewaySettings
 
 _log = structlog.get_logger("semface.gateway")
 
 
-class _Uvicorn(uvicorn.Server):
+class SharedServer(uvicorn.Server):
+    """A uvicorn inside a process that handles signals itself."""
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to whoever runs the process."""
@@ -26,9 +29,10 @@ class GatewayServer:
     """Serves the gateway from ``start`` to ``stop``."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        """Prepare to serve; nothing listens before ``start``."""
+        """Prepare to serve; nothing listens before ``start``. Raises FIELD_INVALID without key ring and master key."""
         self._settings = settings
-        self._uvicorn: _Uvicorn | None = None
+        self._ring = configured_ring(settings)
+        self._uvicorn: SharedServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self.host = settings.listen_host
         self.port = 0
@@ -46,20 +50,20 @@ class GatewayServer:
         listener = self._bind()
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            create_app(self._settings),
+            create_app(self._settings, self._ring),
             log_config=None,
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=round(self._settings.grace_seconds),
         )
-        self._uvicorn = _Uvicorn(config)
+        self._uvicorn = SharedServer(config)
         self._serving = asyncio.create_task(self._uvicorn.serve([listener]))
         while not self._uvicorn.started:
             if self._serving.done():
                 await self._serving
                 raise SemfaceError(Reason.INTERNAL, "the gateway stopped while it started; its log tells why")
             await asyncio.sleep(0.01)
-        _log.info("listening", host=self.host, port=self.port, keys=len(self._settings.api_keys))
+        _log.info("listening", host=self.host, port=self.port, keys=self._settings.asks_for_keys)
         return self.port
 
     async def stop(self) -> None:
@@ -71,8 +75,23 @@ class GatewayServer:
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self._settings.http_port), family=family, backlog=1024)
+            listener = socket.create_server((self.host, self._settings.http_port), family=family, backlog=1024)
         except OSError as error:
             where = f"{self.host}:{self._settings.http_port}"
             message = f"cannot listen on {where}; is the port taken? Set SEMFACE_HTTP_PORT to another"
             raise SemfaceError(Reason.FIELD_INVALID, message, field="http_port") from error
+        # asyncio does not see that this is TCP; a body would wait 40 ms for its headers' acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
+
+
+def configured_ring(settings: GatewaySettings) -> KeyRing:
+    """Return the key ring of ``settings``. Raises FIELD_INVALID where it or the master key is not set."""
+    master_key = settings.read_master_key()
+    if settings.key_ring is None or master_key is None:
+        message = (
+            "enrolled templates are kept encrypted only: set SEMFACE_KEY_RING to a file outside Redis, and "
+            "SEMFACE_MASTER_KEY or SEMFACE_MASTER_KEY_FILE to a key of `semface tenants master-key`"
+        )
+        raise SemfaceError(Reason.FIELD_INVALID, message, field="key_ring")
+    return open_key_ring(settings.key_ring, master_key)

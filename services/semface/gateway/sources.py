@@ -62,7 +62,7 @@ async def read_source(request: Request, *kinds: Kind) -> Source:
     FIELD_INVALID or MESSAGE_MALFORMED for a body that is not what its type says, DESCRIPTOR_SHAPE and NOT_FINITE for
     bad numbers.
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = _content_type(request)
     source: Source
     if content_type in PHOTOGRAPH_TYPES:
         source = Photograph(await request.body())
@@ -79,8 +79,24 @@ async def read_source(request: Request, *kinds: Kind) -> Source:
     return source
 
 
-def describe_body(*kinds: Kind) -> dict[str, Any]:
-    """Return the OpenAPI request body that ``read_source`` takes with the same ``kinds``."""
+async def read_faces(request: Request, most: int, most_bytes: int) -> list[Photograph | Bitstream]:
+    """Return the photographs and bitstreams of the body, at least one: of a form all files, else the one that it is.
+
+    Raises what ``read_source`` raises, FIELD_INVALID for more than ``most`` files, IMAGE_TOO_LARGE for a file of more
+    than ``most_bytes``.
+    """
+    if _content_type(request) != MULTIPART_TYPE:
+        source = await read_source(request, Photograph, Bitstream)
+        assert not isinstance(source, Described)
+        return [source]
+    faces = await _read_files(request, most)
+    if any(len(face.data) > most_bytes for face in faces):
+        raise SemfaceError(Reason.IMAGE_TOO_LARGE, f"a file is longer than {most_bytes} bytes")
+    return faces
+
+
+def describe_body(*kinds: Kind, several: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI request body that ``read_source`` takes with the same ``kinds``, or ``read_faces``."""
     binary = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {}
     parts: dict[str, Any] = {}
@@ -94,7 +110,11 @@ def describe_body(*kinds: Kind) -> dict[str, Any]:
         fields["bitstream"] = {"type": "string", "format": "byte", "description": "A bitstream frame in base64."}
     if Described in kinds:
         fields["descriptors"] = _describe_numbers()
-    content[MULTIPART_TYPE] = {"schema": {"type": "object", "properties": parts, "maxProperties": 1}}
+    if several:
+        parts = {name: {"type": "array", "items": part} for name, part in parts.items()}
+    content[MULTIPART_TYPE] = {"schema": {"type": "object", "properties": parts, "minProperties": 1}}
+    if not several:
+        content[MULTIPART_TYPE]["schema"]["maxProperties"] = 1
     if fields:
         content[JSON_TYPE] = {"schema": {"type": "object", "properties": fields, "maxProperties": 1}}
     return {"requestBody": {"required": True, "content": content}}
@@ -111,24 +131,40 @@ def _describe_numbers() -> dict[str, Any]:
     }
 
 
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def _read_multipart(request: Request) -> Source:
-    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=0)
+    return (await _read_files(request, 1))[0]
+
+
+async def _read_files(request: Request, most: int) -> list[Photograph | Bitstream]:
+    parser = MultiPartParser(request.headers, request.stream(), max_files=most, max_fields=0)
     # A photograph is held in memory only; the limit of the body bounds it.
     parser.spool_max_size = 2**62
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
-        raise SemfaceError(Reason.MESSAGE_MALFORMED, "the multipart body cannot be read") from error
+        message = (
+            f"the multipart body cannot be read; it may hold {most} file{'s' if most > 1 else ''} and nothing else"
+        )
+        raise SemfaceError(Reason.MESSAGE_MALFORMED, message) from error
+    faces: list[Photograph | Bitstream] = []
     try:
-        for name, kind in (("photograph", Photograph), ("bitstream", Bitstream)):
-            upload = form.get(name)
-            if isinstance(upload, UploadFile):
-                if kind is Photograph:
-                    _require_photograph(upload.content_type or "")
-                return kind(await upload.read())
+        for name, upload in form.multi_items():
+            if name not in ("photograph", "bitstream") or not isinstance(upload, UploadFile):
+                continue
+            if name == "photograph":
+                _require_photograph(upload.content_type or "")
+                faces.append(Photograph(await upload.read()))
+            else:
+                faces.append(Bitstream(await upload.read()))
     finally:
         await form.close()
-    raise SemfaceError(Reason.FIELD_INVALID, "send one file, in the field 'photograph' or 'bitstream'")
+    if not faces:
+        raise SemfaceError(Reason.FIELD_INVALID, "send a file in the field 'photograph' or 'bitstream'")
+    return faces
 
 
 def _require_photograph(part_type: str) -> None:

@@ -1,4 +1,4 @@
-"""Around every call: parsing that cannot break it, admission, a cap on its time, its errors, its log line."""
+"""Around every call: whose it is, parsing that cannot break it, admission, a cap on its time, its errors, its log."""
 
 import asyncio
 import inspect
@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from semface.deadline import deadline
 from semface.errors import Reason, SemfaceError
+from semface.rpc.access import CallerCheck
 from semface.rpc.errors import STATUS_KEY, to_status
 from semface.rpc.limits import Admission
 from semface.rpc.telemetry import Telemetry, describe_exception
@@ -77,12 +78,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Guards every method but those of health and reflection."""
 
     def __init__(
-        self, admission: Admission, telemetry: Telemetry, call_seconds: float, stream_idle_seconds: float
+        self,
+        access: CallerCheck,
+        admission: Admission,
+        telemetry: Telemetry,
+        call_seconds: float,
+        stream_idle_seconds: float,
     ) -> None:
-        """Let ``admission`` decide who enters, tell ``telemetry`` of all.
+        """Let ``access`` and ``admission`` decide who enters, tell ``telemetry`` of all.
 
         Unary calls end after ``call_seconds``, streams when nothing is sent for ``stream_idle_seconds``.
         """
+        self._access = access
         self._admission = admission
         self._telemetry = telemetry
         self._call_seconds = call_seconds
@@ -145,6 +152,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._telemetry.begin(method)
         try:
             try:
+                await self._access.check(context.invocation_metadata())
                 async with self._admitted(context, stream=stream):
                     clock.admitted()
                     yield

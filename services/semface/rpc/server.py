@@ -11,14 +11,21 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from semface.access.authentication import Authenticator
+from semface.access.certificates import TlsFiles, configured_tls
 from semface.errors import Reason, SemfaceError
+from semface.rpc.access import CallerCheck, server_credentials
 from semface.rpc.health import Canary, HealthMonitor
 from semface.rpc.interceptor import CallInterceptor
 from semface.rpc.limits import Admission
 from semface.rpc.settings import ServerSettings, is_loopback
 from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
 
-UNPROTECTED: Final = "gRPC has neither keys nor TLS yet: whoever reaches this port may call every service"
+UNPROTECTED: Final = (
+    "neither keys nor certificates are set, so gRPC listens on loopback only; SEMFACE_ALLOW_ANONYMOUS=true lets "
+    "whoever reaches the port call every service"
+)
+LOOPBACK: Final = "127.0.0.1"
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _LEAST_PING_INTERVAL_MS: Final = 10_000
@@ -49,21 +56,32 @@ class Server:
         self._server: grpc.aio.Server | None = None
         self._health: HealthMonitor | None = None
         self._metrics: MetricsServer | None = None
+        self._probed: grpc.aio.Server | None = None
+        self.health_port: int | None = None
+        self._tls = configured_tls(settings)
+        self._authenticator = Authenticator(settings)
+        guarded = self._authenticator.asks or self._tls is not None or settings.allow_anonymous
+        self.host = settings.host if guarded or is_loopback(settings.host) else LOOPBACK
 
     async def start(self) -> int:
         """Listen, begin to run the canaries and return the port. Raises FIELD_INVALID when the port cannot be had."""
         settings = self._settings
         self._health = HealthMonitor({item.name: item.canary for item in self._services}, settings, self.telemetry)
         self._server = self._build(self._health)
-        self.port = self._listen(self._server)
+        self.port = self._listen(self._server, self.host, settings.port, self._tls)
         await self._health.start()
         await self._server.start()
+        if settings.health_port is not None:
+            self._probed = grpc.aio.server()
+            health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._probed)
+            self.health_port = self._listen(self._probed, settings.host, settings.health_port, None)
+            await self._probed.start()
         if settings.metrics_port is not None:
             self._metrics = self.telemetry.serve_metrics(settings.host, settings.metrics_port)
             self.metrics_port = self._metrics.port
-        if not is_loopback(settings.host):
-            self.telemetry.log.warning("unprotected", message=UNPROTECTED, host=settings.host, port=self.port)
-        self.telemetry.log.info("listening", host=settings.host, port=self.port, metrics_port=self.metrics_port)
+        if self.host != settings.host:
+            self.telemetry.log.warning("unprotected", message=UNPROTECTED, host=self.host, port=self.port)
+        self.telemetry.log.info("listening", host=self.host, port=self.port, metrics_port=self.metrics_port)
         return self.port
 
     async def wait_until_serving(self) -> None:
@@ -77,6 +95,8 @@ class Server:
             return
         await self._health.stop()
         await self._server.stop(self._settings.grace_seconds)
+        if self._probed is not None:
+            await self._probed.stop(None)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.stop)
         self.telemetry.log.info("stopped", port=self.port)
@@ -86,7 +106,13 @@ class Server:
         admission = Admission(settings.max_in_flight, settings.max_waiting, settings.max_streams)
         server = grpc.aio.server(
             interceptors=[
-                CallInterceptor(admission, self.telemetry, settings.call_seconds, settings.stream_idle_seconds)
+                CallInterceptor(
+                    CallerCheck(self._authenticator),
+                    admission,
+                    self.telemetry,
+                    settings.call_seconds,
+                    settings.stream_idle_seconds,
+                )
             ],
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -105,11 +131,12 @@ class Server:
             reflection.enable_server_reflection([*names, _HEALTH_NAME, reflection.SERVICE_NAME], server)
         return server
 
-    def _listen(self, server: grpc.aio.Server) -> int:
-        host = self._settings.host
-        address = f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}"
+    def _listen(self, server: grpc.aio.Server, host: str, port: int, tls: TlsFiles | None) -> int:
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            return server.add_insecure_port(address)
+            if tls is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, server_credentials(tls))
         except RuntimeError as error:
             message = f"cannot listen on {address}; is the port taken? Set SEMFACE_PORT to another"
             raise SemfaceError(Reason.FIELD_INVALID, message, field="port") from error

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from semface.access.settings import AccessSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 MEBIBYTE = 1 << 20
@@ -21,13 +22,22 @@ def _model_repository() -> Path:
     return beside_checkout if beside_checkout.is_dir() else Path("model_repository")
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(AccessSettings):
     """How a gRPC server listens, sheds, reports and stops. Each field is read from ``SEMFACE_`` and its name."""
 
-    model_config = SettingsConfigDict(env_prefix="SEMFACE_", extra="ignore")
-
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; 0.0.0.0 in a container. Without keys or certificates only loopback.",
+    )
     port: Port = Field(8100, description="Port of the gRPC server; 0 takes a free one.")
+    health_port: Port | None = Field(
+        None,
+        description="Port of health alone, without TLS and keys, for probes; 0 takes a free one, none serves none.",
+    )
+    allow_anonymous: bool = Field(
+        False,
+        description="Whether to listen beyond loopback without keys and certificates: only in a closed network.",
+    )
     metrics_port: Port | None = Field(
         None, description="Port of Prometheus metrics over HTTP; 0 takes a free one, none serves no metrics."
     )

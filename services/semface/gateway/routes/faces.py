@@ -5,9 +5,10 @@ import io
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from PIL import Image
 
+from semface.access.callers import Scope
 from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
@@ -17,13 +18,14 @@ from semface.gateway.dependencies import (
     choose_media_type,
 )
 from semface.gateway.pipeline import Coded, FaceChoice
+from semface.gateway.security import admitted
 from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
 from semface.media_types import GLB_TYPE
 from semface.morphable import render as render_face
 from semface.morphable.blendshapes import decoded_weights
 from semface.morphable.gltf import head_glb
 
-router = APIRouter(prefix="/v1", tags=["faces"])
+router = APIRouter(prefix="/v1", tags=["faces"], dependencies=[Depends(admitted(Scope.FACES))])
 
 PNG_TYPE = "image/png"
 

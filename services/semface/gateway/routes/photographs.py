@@ -4,8 +4,9 @@ import base64
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from semface.access.callers import Caller, Scope
 from semface.client import Encoding, Face, Frame, UnderstoodFace
 from semface.descriptors import Portion, portion_names
 from semface.gateway import answers
@@ -23,7 +24,8 @@ from semface.gateway.dependencies import (
     read_quality,
 )
 from semface.gateway.pipeline import Coded, FaceChoice, choose
-from semface.gateway.routes.subjects import identify_faces
+from semface.gateway.routes.matching import identify_faces
+from semface.gateway.security import admitted
 from semface.gateway.sources import Photograph, describe_body, read_source
 from semface.meaning import DEFAULT_OPERATING_POINT
 from semface.media_types import BITSTREAM_TYPE
@@ -37,6 +39,7 @@ WHO_TOP = 5
 @router.post("/analyze", openapi_extra=describe_body(Photograph))
 async def analyze(
     request: Request,
+    caller: Annotated[Caller, Depends(admitted(Scope.FACES))],
     app: AppParts,
     pipeline: RequestPipeline,
     provenance: AnswerProvenance,
@@ -47,6 +50,8 @@ async def analyze(
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Analysis:
     """Find the faces of a photograph, code each, and say what its decoded numbers tell."""
+    if who:
+        caller.require(Scope.IDENTIFY)
     photograph = await _read_photograph(request)
     extraction = await pipeline.extract(photograph)
     portions = read_portions(portion)
@@ -62,7 +67,7 @@ async def analyze(
     found: dict[int, answers.Who] = {}
     if embeddings:
         with provenance.stage("identify"):
-            who_is = await identify_faces(app.enrollment, list(embeddings.values()), operating_point, WHO_TOP)
+            who_is = await identify_faces(app.enrollment, caller, list(embeddings.values()), operating_point, WHO_TOP)
         found = dict(zip(embeddings, who_is, strict=True))
     faces = [
         _analyzed(face, frame, meaning, found.get(face.id))
@@ -81,6 +86,7 @@ async def analyze(
 
 @router.post(
     "/encode",
+    dependencies=[Depends(admitted(Scope.FACES))],
     openapi_extra=describe_body(Photograph),
     response_class=Response,
     responses={200: {"content": {BITSTREAM_TYPE: {}}, "description": "The bitstream frame of the face."}},

@@ -4,11 +4,12 @@ import asyncio
 from http import HTTPStatus
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from semface.access.callers import Scope
 from semface.client import AsyncClient
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.errors import SemfaceError
@@ -16,6 +17,7 @@ from semface.gateway import answers
 from semface.gateway.dependencies import AnswerProvenance, AppParts, RequestPipeline
 from semface.gateway.pipeline import Coded
 from semface.gateway.routes.faces import draw_png
+from semface.gateway.security import admitted
 from semface.gateway.sources import Photograph
 
 DOCUMENTATION_ASSETS = "/docs/assets"
@@ -31,7 +33,7 @@ router = APIRouter(tags=["system"])
 models_router = APIRouter(prefix="/v1", tags=["system"])
 
 
-@models_router.get("/models")
+@models_router.get("/models", dependencies=[Depends(admitted(Scope.FACES))])
 async def models(pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Models:
     """Tell the models in service: those that answer, right now, for a drawing of the mean face."""
     drawn = await asyncio.to_thread(draw_png, np.zeros(DESCRIPTOR_SIZE, np.float32), CANARY_SIZE)
@@ -86,7 +88,7 @@ async def _serves(client: AsyncClient, service: str) -> bool:
 
 async def _has_store(app: AppParts) -> bool:
     try:
-        await app.store.ping()
+        await app.enrollment.store.ping()
     except SemfaceError:
         return False
     return True

@@ -1,0 +1,85 @@
+"""A channel with its stubs: plain or with certificates, which are read again when they change."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import grpc
+import grpc.aio
+
+from semface.access.certificates import TlsFiles
+
+LOOK_SECONDS: Final = 10.0
+"""How often the files of the certificates are looked at."""
+CLOSE_SECONDS: Final = 60.0
+"""How long calls may go on over a channel whose certificates were replaced."""
+
+OPTIONS: Final = (
+    # grpc's own back-off grows to 120 s, long after the server is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+)
+
+
+class ChannelMaker(Protocol):
+    """``grpc`` or ``grpc.aio``."""
+
+    insecure_channel: Any
+    secure_channel: Any
+
+
+class Connection:
+    """One address; its channel is made anew when the certificates have changed."""
+
+    def __init__(self, maker: Any, address: str, tls: TlsFiles | None) -> None:
+        """Connect at the first call. Raises FIELD_INVALID for certificates that cannot be read."""
+        self._maker: ChannelMaker = maker
+        self._address = address
+        self._tls = tls
+        self._stamp = tls.stamp() if tls else None
+        self._looked_at = time.monotonic()
+        self._stubs: dict[Callable[..., Any], Any] = {}
+        self._replaced: list[Any] = []
+        self._channel = self._open()
+
+    def stub(self, make: Callable[..., Any]) -> Any:
+        """Return the stub that ``make`` makes."""
+        if self._tls is not None and time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._look(self._tls)
+        if make not in self._stubs:
+            self._stubs[make] = make(self._channel)
+        return self._stubs[make]
+
+    def channels(self) -> list[Any]:
+        """Return every channel that is open, to be closed."""
+        return [*self._replaced, self._channel]
+
+    def _open(self) -> Any:
+        if self._tls is None:
+            return self._maker.insecure_channel(self._address, options=OPTIONS)
+        found = self._tls.read()
+        credentials = grpc.ssl_channel_credentials(found.trusted, found.key, found.chain)
+        return self._maker.secure_channel(self._address, credentials, options=OPTIONS)
+
+    def _look(self, tls: TlsFiles) -> None:
+        self._looked_at = time.monotonic()
+        stamp = tls.stamp()
+        if stamp is None or stamp == self._stamp:
+            return
+        old, self._channel = self._channel, self._open()
+        self._stamp, self._stubs = stamp, {}
+        if self._maker is grpc.aio:
+            closing = asyncio.ensure_future(old.close(CLOSE_SECONDS))
+            self._replaced = [old]
+            closing.add_done_callback(lambda _: self._replaced.clear())
+        else:
+            # Closing cancels the calls of other threads; the few that are left close with the client.
+            self._replaced.append(old)

@@ -1,0 +1,60 @@
+"""Against guessing: how often a subject may be verified in a minute, and its lock-out after misses."""
+
+from dataclasses import dataclass
+
+from semface.errors import Reason, SemfaceError
+from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.keyspace import Keyspace
+from semface.gateway.enrolled.record import Record
+from semface.gateway.enrolled.scripts import COUNT
+from semface.gateway.enrolled.store import Deed, EnrolledStore
+
+MINUTE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLimits:
+    """Verifications of one subject: how many a minute, and how many misses within ``lockout_seconds`` lock it."""
+
+    per_minute: int
+    misses: int
+    lockout_seconds: int
+
+
+class Attempts:
+    """Counts the verifications of each subject, in Redis, so that all gateways count together."""
+
+    def __init__(self, store: EnrolledStore, limits: AttemptLimits) -> None:
+        """Hold ``limits``."""
+        self._store = store
+        self._limits = limits
+
+    async def begin(self, tenant: str, subject: str, deed: Deed) -> Record | None:
+        """Count and note an attempt and return the record of ``subject``, or None, in one round trip.
+
+        Raises RATE_LIMITED for too many attempts, whether there is such a subject or not.
+        """
+        keys, pseudonym = Keyspace(tenant), self._store.protection(tenant).pseudonym(subject)
+        with told_as_ours():
+            async with self._store.redis.pipeline(transaction=False) as pipeline:
+                pipeline.hget(keys.bucket(pseudonym), pseudonym)
+                pipeline.eval(COUNT, 1, keys.attempts(pseudonym), MINUTE_SECONDS)
+                pipeline.get(keys.failures(pseudonym))
+                pipeline.ttl(keys.failures(pseudonym))
+                fields = deed.fields(pseudonym)
+                entry = dict(zip(fields[::2], fields[1::2], strict=True))
+                pipeline.xadd(keys.audit, entry, maxlen=self._store.streams.audit, approximate=True)
+                value, (count, left), misses, locked, _ = await pipeline.execute()
+        wait = locked if int(misses or 0) >= self._limits.misses else left if count > self._limits.per_minute else 0
+        if wait:
+            message = f"the subject was tried too often; come again in {wait} s"
+            raise SemfaceError(Reason.RATE_LIMITED, message, retry_seconds=wait)
+        read = self._store.read(tenant, pseudonym, value)
+        return None if read is None else read[0]
+
+    async def missed(self, tenant: str, subject: str, deed: Deed) -> None:
+        """Count and note that a face was not the subject's."""
+        keys, pseudonym = Keyspace(tenant), self._store.protection(tenant).pseudonym(subject)
+        with told_as_ours():
+            await self._store.redis.eval(COUNT, 1, keys.failures(pseudonym), self._limits.lockout_seconds)
+        await self._store.note(tenant, pseudonym, deed)

@@ -1,0 +1,247 @@
+"""One index for each tenant that is searched, brought up to date with Redis before every search.
+
+Redis keeps a trimmed stream of what changed. Each search first asks for what came after the last change seen, and that
+this change is still there: where it is not (trimmed away, a server that was emptied, or a snapshot that was
+restored) everything is read anew. So a search never misses what was acknowledged before it, and while Redis is away
+there is no answer.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+
+from semface.client import Model
+from semface.errors import Reason, SemfaceError
+from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.index import Entry, TemplateIndex, Vector
+from semface.gateway.enrolled.keyspace import Keyspace
+from semface.gateway.enrolled.protection import TenantProtection
+from semface.gateway.enrolled.record import Record, make_record, open_record
+from semface.gateway.enrolled.saved_index import SavedIndexes
+from semface.gateway.enrolled.store import Deed, EnrolledStore
+
+CHANGES_AT_ONCE: Final = 1000
+LOOK_SECONDS: Final = 1.0
+"""How often an index is brought up to date where nobody searches, so that what was erased does not stay in memory."""
+SAVE_SECONDS: Final = 60.0
+PURGE_SECONDS: Final = 60.0
+EXPIRY: Final = Deed("expire", "")
+
+_log = structlog.get_logger("semface.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The subjects that reach the threshold with their cosines, best first, and with how many was compared."""
+
+    matches: list[tuple[str, float]]
+    compared: int
+
+
+class TenantDirectory:
+    """The index of one tenant and how far it has followed the stream of changes."""
+
+    def __init__(self, store: EnrolledStore, tenant: str, exact_limit: int, saved: SavedIndexes | None) -> None:
+        """Know nothing yet; the first search reads the saved index or all of Redis."""
+        self._store = store
+        self._tenant = tenant
+        self._exact_limit = exact_limit
+        self._saved = saved
+        self._lock = asyncio.Lock()
+        self._index = TemplateIndex(exact_limit)
+        self._position: str | None = None
+        self._key = 0
+        self._loaded = False
+        self._unsaved = False
+        self._saved_at = 0.0
+
+    async def search(self, probes: Vector, model: Model, threshold: float, top: int, group: str | None) -> list[Found]:
+        """Compare unit embeddings (N, 512) of ``model``. Raises MODEL_MISMATCH where a template is another model's."""
+        async with self._lock:
+            protection = await self._catch_up()
+            foreign = self._index.foreign(model)
+            if foreign:
+                message = f"{foreign} templates were made by another model than {model}; enrol those subjects again"
+                raise SemfaceError(Reason.MODEL_MISMATCH, message)
+            mapped = probes @ protection.map(self._key)
+            found = await asyncio.to_thread(self._index.search, mapped, threshold, top, group)
+            compared = self._index.compared(group)
+        return [Found(matches, compared) for matches in found]
+
+    async def refresh(self) -> None:
+        """Bring the index up to date, take out what has expired, and save it from time to time."""
+        async with self._lock:
+            protection = await self._catch_up()
+            for pseudonym in await self._store.expired(self._tenant, time.time()):
+                await self._store.remove(self._tenant, pseudonym, EXPIRY)
+            if self._saved and self._unsaved and time.monotonic() - self._saved_at >= SAVE_SECONDS:
+                await self._save(protection)
+
+    async def save(self) -> None:
+        """Save the index where it changed since."""
+        async with self._lock:
+            if self._saved and self._unsaved and self._position is not None:
+                await self._save(self._store.protection(self._tenant))
+
+    async def _save(self, protection: TenantProtection) -> None:
+        if self._saved is None or self._position is None or self._key != protection.active:
+            return
+        await asyncio.to_thread(self._saved.write, protection, self._index, self._position)
+        self._unsaved, self._saved_at = False, time.monotonic()
+
+    async def _catch_up(self) -> TenantProtection:
+        protection = self._store.protection(self._tenant)
+        if not self._loaded and self._saved is not None:
+            kept = await asyncio.to_thread(self._saved.read, protection, self._exact_limit)
+            if kept is not None:
+                self._index, self._position = kept
+                self._key = protection.active
+        self._loaded = True
+        while self._position is not None and self._key == protection.active:
+            changes = await self._changes(self._position)
+            if changes is None:
+                break
+            await self._apply([pseudonym for _, pseudonym in changes], protection)
+            if changes:
+                self._position, self._unsaved = changes[-1][0], True
+            if len(changes) < CHANGES_AT_ONCE:
+                return protection
+        await self._read_all(protection)
+        return protection
+
+    async def _changes(self, position: str) -> list[tuple[str, bytes]] | None:
+        """Return the changes after ``position``, at most some, or None where the stream does not go on from there."""
+        with told_as_ours():
+            entries = await self._store.redis.xrange(
+                Keyspace(self._tenant).changes, min=position, count=CHANGES_AT_ONCE + 1
+            )
+        if not entries or entries[0][0].decode() != position:
+            return None
+        return [(number.decode(), fields[b"s"]) for number, fields in entries[1:]]
+
+    async def _apply(self, changed: list[bytes], protection: TenantProtection) -> None:
+        pseudonyms = list(dict.fromkeys(pseudonym for pseudonym in changed if pseudonym))
+        if not pseudonyms:
+            return
+        records = await self._store.get_pseudonyms(self._tenant, pseudonyms)
+        gone = [self._index.remove(pseudonym) for pseudonym in pseudonyms if pseudonym not in records]
+        if any(gone) and self._saved is not None:
+            # What was erased may not stay in the file either; it is written again soon.
+            self._saved.drop(self._tenant)
+        self._index.add([self._entry(pseudonym, record, protection) for pseudonym, record in records.items()])
+
+    async def _read_all(self, protection: TenantProtection) -> None:
+        started, keys = time.perf_counter(), Keyspace(self._tenant)
+        position = await self._last_change(keys)
+        index = TemplateIndex(self._exact_limit)
+        self._key = protection.active
+        async for values in self._store.values(self._tenant):
+            entries = await asyncio.to_thread(self._opened, values, protection)
+            await asyncio.to_thread(index.add, entries)
+        if self._saved is not None:
+            self._saved.drop(self._tenant)
+        self._index, self._position, self._unsaved = index, position, True
+        _log.info("index read", subjects=len(index), seconds=round(time.perf_counter() - started, 3))
+
+    async def _last_change(self, keys: Keyspace) -> str | None:
+        """Return the last change of the stream; one is made where it is empty, so that a later loss is seen.
+
+        None on a full server: then every search reads all.
+        """
+        with told_as_ours():
+            last = await self._store.redis.xrevrange(keys.changes, count=1)
+            if last:
+                return str(last[0][0].decode())
+        try:
+            with told_as_ours():
+                made: bytes = await self._store.redis.xadd(keys.changes, {b"s": b""})
+        except SemfaceError as error:
+            if error.reason is not Reason.STORE_FULL:
+                raise
+            return None
+        return made.decode()
+
+    def _opened(self, values: list[tuple[bytes, bytes]], protection: TenantProtection) -> list[Entry]:
+        now, entries = time.time(), list[Entry]()
+        for pseudonym, value in values:
+            record = open_record(value, pseudonym, protection)
+            if not record.details.expired(now):
+                entries.append(self._entry(pseudonym, record, protection))
+        return entries
+
+    def _entry(self, pseudonym: bytes, record: Record, protection: TenantProtection) -> Entry:
+        if record.key != self._key:
+            # Sealed before a rotation that is still going on: bring it into the map of the others.
+            embedding = record.embedding(protection)
+            record = make_record(record.subject, embedding, record.model, record.details, protection)
+        details = record.details
+        return Entry(
+            pseudonym, record.subject, record.model, record.codes, record.scale, details.expires_at, details.groups
+        )
+
+
+class Directories:
+    """The indexes of all tenants."""
+
+    def __init__(self, store: EnrolledStore, exact_limit: int, saved: SavedIndexes | None) -> None:
+        """Open an index when its tenant is first searched; ``saved`` keeps them over a restart."""
+        self._store = store
+        self._exact_limit = exact_limit
+        self._saved = saved
+        self._open: dict[str, TenantDirectory] = {}
+        self._following: asyncio.Task[None] | None = None
+        self._purged: list[str] | None = None
+        self._purged_at = 0.0
+
+    def of(self, tenant: str) -> TenantDirectory:
+        """Return the index of ``tenant``."""
+        if tenant not in self._open:
+            self._open[tenant] = TenantDirectory(self._store, tenant, self._exact_limit, self._saved)
+        return self._open[tenant]
+
+    def start(self) -> None:
+        """Follow Redis in the background."""
+        self._following = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Follow no more, and save the indexes."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        for tenant in list(self._open):
+            with contextlib.suppress(SemfaceError):
+                await self._open[tenant].save()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._forget_erased()
+                for tenant in list(self._open):
+                    await self._open[tenant].refresh()
+            except SemfaceError as error:
+                # Searches tell their callers; here it is only tried again.
+                _log.debug("index not refreshed", reason=error.reason.name)
+            except Exception as error:
+                _log.error("defect", exception=type(error).__qualname__)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _forget_erased(self) -> None:
+        erased = self._store.ring.erased()
+        for tenant in erased:
+            self._open.pop(tenant, None)
+            if self._saved is not None:
+                self._saved.drop(tenant)
+        # A snapshot may be restored under a running gateway too, so this is not done only once.
+        if erased != self._purged or time.monotonic() - self._purged_at >= PURGE_SECONDS:
+            await self._store.purge_erased()
+            self._purged, self._purged_at = erased, time.monotonic()
+
+
+def unit(vectors: Vector) -> Vector:
+    """Return ``vectors`` (N, 512) at length one."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)

@@ -1,0 +1,268 @@
+"""The templates of one tenant in memory, to be searched: exactly, or beyond a limit approximately with exact scores.
+
+The index is never the source of truth. It holds templates in the tenant's map; what is removed is overwritten.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.client import Model
+from semface.meaning import EMBEDDING_SIZE
+
+EXACT_LIMIT: Final = 100_000
+FIRST_CAPACITY: Final = 1024
+CANDIDATES_AT_LEAST: Final = 32
+"""Candidates that the approximate search hands to the exact scores."""
+CONNECTIVITY: Final = 16
+EXPANSION_ADD: Final = 96
+EXPANSION_SEARCH: Final = 192
+
+Vector = NDArray[np.float32]
+Codes = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One subject of an index: its template as ``codes`` (512,) times ``scale``, and what a search has to know."""
+
+    pseudonym: bytes
+    subject: str
+    model: Model
+    codes: Codes
+    scale: float
+    expires_at: float | None = None
+    groups: tuple[str, ...] = ()
+
+
+class TemplateIndex:
+    """Subjects with their templates; rows move when one is taken out."""
+
+    def __init__(self, exact_limit: int = EXACT_LIMIT) -> None:
+        """Start empty; search exactly up to ``exact_limit`` subjects, beyond it through usearch if installed."""
+        self._exact_limit = exact_limit
+        self._rows: dict[bytes, int] = {}
+        self._entries: list[tuple[bytes, str, Model, tuple[str, ...]]] = []
+        self._codes: Codes = np.zeros((FIRST_CAPACITY, EMBEDDING_SIZE), np.int8)
+        self._scales: Vector = np.zeros(FIRST_CAPACITY, np.float32)
+        self._expires: NDArray[np.float64] = np.full(FIRST_CAPACITY, np.inf)
+        self._groups: dict[str, set[bytes]] = {}
+        self._models: dict[Model, int] = {}
+        self._graph: NeighbourGraph | None = None
+        self._vectors: Vector | None = np.zeros((FIRST_CAPACITY, EMBEDDING_SIZE), np.float32)
+
+    def __len__(self) -> int:
+        """Return how many subjects there are."""
+        return len(self._entries)
+
+    def foreign(self, model: Model) -> int:
+        """Return how many templates another model than ``model`` made."""
+        return sum(count for other, count in self._models.items() if other != model)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Put ``entries`` in, each in place of the one of the same pseudonym."""
+        for entry in entries:
+            self.remove(entry.pseudonym)
+        first, end = len(self._entries), len(self._entries) + len(entries)
+        self._reserve(end)
+        for row, entry in enumerate(entries, first):
+            self._rows[entry.pseudonym] = row
+            self._entries.append((entry.pseudonym, entry.subject, entry.model, entry.groups))
+            self._codes[row], self._scales[row] = entry.codes, _unit_scale(entry.codes)
+            self._expires[row] = np.inf if entry.expires_at is None else entry.expires_at
+            self._models[entry.model] = self._models.get(entry.model, 0) + 1
+            for group in entry.groups:
+                self._groups.setdefault(group, set()).add(entry.pseudonym)
+        if self._vectors is not None:
+            self._vectors[first:end] = self._unpacked(np.arange(first, end))
+        if self._graph is not None:
+            self._graph.add([entry.pseudonym for entry in entries], self._unpacked(np.arange(first, end)))
+        elif end > self._exact_limit:
+            self._begin_graph()
+
+    def remove(self, pseudonym: bytes) -> bool:
+        """Take out the subject of ``pseudonym`` and overwrite its template; return whether it was there."""
+        row = self._rows.pop(pseudonym, None)
+        if row is None:
+            return False
+        _, _, model, groups = self._entries[row]
+        for group in groups:
+            self._groups[group].discard(pseudonym)
+            if not self._groups[group]:
+                del self._groups[group]
+        self._models[model] -= 1
+        if not self._models[model]:
+            del self._models[model]
+        last = len(self._entries) - 1
+        moved = self._entries.pop()
+        if row != last:
+            self._entries[row], self._rows[moved[0]] = moved, row
+        for column in self._columns():
+            column[row] = column[last]
+            column[last] = 0
+        if self._graph is not None:
+            self._graph.remove(pseudonym)
+        return True
+
+    def search(self, probes: Vector, threshold: float, top: int, group: str | None) -> list[list[tuple[str, float]]]:
+        """Return for each of ``probes`` (N, 512), mapped unit vectors, the ``top`` subjects from ``threshold`` on.
+
+        Subject and cosine, the best first; only those of ``group`` where one is named, none that has expired.
+        """
+        if group is not None:
+            rows = np.array(sorted(self._rows[pseudonym] for pseudonym in self._groups.get(group, ())), np.intp)
+            return [self._best(rows, self._scores(rows, probe), threshold, top) for probe in probes]
+        if self._graph is not None:
+            return [self._approximate(probe, threshold, top) for probe in probes]
+        count = len(self._entries)
+        assert self._vectors is not None, "exact while there is no graph"
+        scores = self._vectors[:count] @ probes.T
+        return [self._best(np.arange(count), scores[:, place], threshold, top) for place in range(len(probes))]
+
+    def compared(self, group: str | None) -> int:
+        """Return with how many templates a search compares."""
+        return len(self._entries) if group is None else len(self._groups.get(group, ()))
+
+    def entries(self) -> list[Entry]:
+        """Return everything that is in the index."""
+        return [
+            Entry(
+                pseudonym,
+                subject,
+                model,
+                self._codes[row],
+                float(self._scales[row]),
+                None if np.isinf(self._expires[row]) else float(self._expires[row]),
+                groups,
+            )
+            for row, (pseudonym, subject, model, groups) in enumerate(self._entries)
+        ]
+
+    @property
+    def graph(self) -> "NeighbourGraph | None":
+        """The approximate search, where the subjects are many."""
+        return self._graph
+
+    def take_graph(self, graph: "NeighbourGraph") -> None:
+        """Use ``graph``, which was kept beside these very entries, in place of building one."""
+        self._graph, self._vectors = graph, None
+
+    def _approximate(self, probe: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
+        assert self._graph is not None
+        found = self._graph.nearest(probe, max(4 * top, CANDIDATES_AT_LEAST))
+        rows = np.array([self._rows[pseudonym] for pseudonym in found if pseudonym in self._rows], np.intp)
+        return self._best(rows, self._scores(rows, probe), threshold, top)
+
+    def _scores(self, rows: NDArray[np.intp], probe: Vector) -> Vector:
+        vectors = self._unpacked(rows) if self._vectors is None else self._vectors[rows]
+        return vectors @ probe
+
+    def _best(self, rows: NDArray[np.intp], scores: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
+        reaching = np.flatnonzero((scores >= threshold) & (self._expires[rows] > time.time()))
+        best = reaching[np.argsort(-scores[reaching], kind="stable")[:top]]
+        return [(self._entries[rows[place]][1], float(scores[place])) for place in best]
+
+    def _unpacked(self, rows: NDArray[np.intp]) -> Vector:
+        return cast(Vector, self._codes[rows] * self._scales[rows, None])
+
+    def _columns(self) -> list[Any]:
+        columns: list[Any] = [self._codes, self._scales, self._expires]
+        return columns if self._vectors is None else [*columns, self._vectors]
+
+    def _reserve(self, count: int) -> None:
+        capacity = len(self._scales)
+        if count <= capacity:
+            return
+        more = max(count, capacity + capacity // 2) - capacity
+        self._codes = np.concatenate([self._codes, np.zeros((more, EMBEDDING_SIZE), np.int8)])
+        self._scales = np.concatenate([self._scales, np.zeros(more, np.float32)])
+        self._expires = np.concatenate([self._expires, np.full(more, np.inf)])
+        if self._vectors is not None:
+            self._vectors = np.concatenate([self._vectors, np.zeros((more, EMBEDDING_SIZE), np.float32)])
+
+    def _begin_graph(self) -> None:
+        graph = NeighbourGraph.make()
+        if graph is None:
+            self._exact_limit = 2**62
+            return
+        count = len(self._entries)
+        graph.add([entry[0] for entry in self._entries], self._unpacked(np.arange(count)))
+        self.take_graph(graph)
+
+
+class NeighbourGraph:
+    """Approximate nearest neighbours by usearch (HNSW, half precision)."""
+
+    def __init__(self, graph: Any, keys: dict[bytes, int], following: int) -> None:
+        """Keep ``graph`` with the ``keys`` by which it knows pseudonyms, and the next free key."""
+        self._graph = graph
+        self._keys = keys
+        self._pseudonyms = {key: pseudonym for pseudonym, key in keys.items()}
+        self._following = following
+
+    @classmethod
+    def make(cls) -> "NeighbourGraph | None":
+        """Return an empty one, or None where usearch (the extra ``index``) is not installed."""
+        graph = _new_graph()
+        return None if graph is None else cls(graph, {}, 0)
+
+    def add(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
+        """Add the unit ``vectors`` (N, 512) of new ``pseudonyms``."""
+        if not pseudonyms:
+            return
+        keys = np.arange(self._following, self._following + len(pseudonyms), dtype=np.uint64)
+        self._graph.add(keys, vectors)
+        self._following += len(pseudonyms)
+        for pseudonym, key in zip(pseudonyms, keys.tolist(), strict=True):
+            self._keys[pseudonym], self._pseudonyms[key] = key, pseudonym
+
+    def remove(self, pseudonym: bytes) -> None:
+        """Take ``pseudonym`` out; noise takes the place of its vector, which would else stay in memory."""
+        key = self._keys.pop(pseudonym)
+        del self._pseudonyms[key]
+        self._graph.remove(key)
+        noise = np.random.default_rng().normal(size=(1, EMBEDDING_SIZE)).astype(np.float32)
+        self._graph.add(np.array([self._following], np.uint64), noise / np.linalg.norm(noise))
+        self._graph.remove(self._following)
+        self._following += 1
+
+    def nearest(self, probe: Vector, count: int) -> list[bytes]:
+        """Return the pseudonyms of about the ``count`` nearest vectors."""
+        found = self._graph.search(probe, count).keys.tolist()
+        return [self._pseudonyms[key] for key in found if key in self._pseudonyms]
+
+    def dump(self) -> tuple[bytes, dict[bytes, int], int]:
+        """Return all that ``load`` needs."""
+        return bytes(self._graph.save()), self._keys, self._following
+
+    @classmethod
+    def load(cls, data: bytes, keys: dict[bytes, int], following: int) -> "NeighbourGraph | None":
+        """Return what ``dump`` told, or None where usearch is not installed."""
+        graph = _new_graph()
+        if graph is None:
+            return None
+        graph.load(data)
+        return cls(graph, keys, following)
+
+
+def _unit_scale(codes: Codes) -> np.float32:
+    return np.float32(1.0 / np.linalg.norm(codes.astype(np.float32)))
+
+
+def _new_graph() -> Any | None:
+    try:
+        from usearch.index import Index
+    except ImportError:
+        return None
+    return Index(
+        ndim=EMBEDDING_SIZE,
+        metric="ip",
+        dtype="f16",
+        connectivity=CONNECTIVITY,
+        expansion_add=EXPANSION_ADD,
+        expansion_search=EXPANSION_SEARCH,
+    )

@@ -1,0 +1,127 @@
+"""An index in a file, sealed like the records it was made of, so that a restart need not read all of Redis again."""
+
+import io
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from semface.client import Model
+from semface.errors import SemfaceError
+from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
+from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TenantProtection
+
+_HEADER: Final = struct.Struct("<8sH")
+_MAGIC: Final = b"semidx1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedIndexes:
+    """The files of all tenants in one folder."""
+
+    folder: Path
+
+    def path(self, tenant: str) -> Path:
+        """Return the file of ``tenant``."""
+        return self.folder / f"{tenant}.index"
+
+    def write(self, protection: TenantProtection, index: TemplateIndex, position: str) -> None:
+        """Keep ``index``, which is as the stream of changes was at ``position``."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        header = _HEADER.pack(_MAGIC, protection.active)
+        sealed = header + protection.seal(_packed(index, position), _context(header, protection.tenant))
+        fresh = self.folder / f"{protection.tenant}.{os.getpid()}.new"
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(sealed)
+        fresh.replace(self.path(protection.tenant))
+
+    def read(self, protection: TenantProtection, exact_limit: int) -> tuple[TemplateIndex, str] | None:
+        """Return the index of a tenant and its position; None where there is none that can be used."""
+        try:
+            data = self.path(protection.tenant).read_bytes()
+            magic, key = _HEADER.unpack_from(data)
+            if magic != _MAGIC or key != protection.active:
+                return None
+            header = data[: _HEADER.size]
+            plain = protection.open(key, data[_HEADER.size :], _context(header, protection.tenant))
+        except (OSError, struct.error, SemfaceError):
+            return None
+        return _unpacked(plain, exact_limit)
+
+    def drop(self, tenant: str) -> None:
+        """Delete the file of ``tenant``: somebody in it was erased."""
+        self.path(tenant).unlink(missing_ok=True)
+
+
+def _context(header: bytes, tenant: str) -> bytes:
+    return b"semface index\0" + header + tenant.encode()
+
+
+def _packed(index: TemplateIndex, position: str) -> bytes:
+    entries = index.entries()
+    models = list(dict.fromkeys(entry.model for entry in entries))
+    numbers = {model: number for number, model in enumerate(models)}
+    told: dict[str, Any] = {
+        "position": position,
+        "models": [[model.name, model.version, model.hash] for model in models],
+        "subjects": [entry.subject for entry in entries],
+        "groups": {str(row): entry.groups for row, entry in enumerate(entries) if entry.groups},
+    }
+    arrays: dict[str, Any] = {
+        "told": np.frombuffer(json.dumps(told).encode(), np.uint8),
+        "pseudonyms": np.frombuffer(b"".join(entry.pseudonym for entry in entries), np.uint8),
+        "codes": np.array([entry.codes for entry in entries], np.int8),
+        "scales": np.array([entry.scale for entry in entries], np.float32),
+        "expires": np.array([entry.expires_at or 0.0 for entry in entries]),
+        "model": np.array([numbers[entry.model] for entry in entries], np.uint32),
+    }
+    if index.graph is not None:
+        data, keys, following = index.graph.dump()
+        arrays["graph"] = np.frombuffer(data, np.uint8)
+        arrays["keys"] = np.array([keys[entry.pseudonym] for entry in entries], np.uint64)
+        arrays["following"] = np.array(following)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
+    with np.load(io.BytesIO(plain), allow_pickle=False) as arrays:
+        told = json.loads(arrays["told"].tobytes())
+        names = arrays["pseudonyms"].tobytes()
+        pseudonyms = [names[start : start + PSEUDONYM_BYTES] for start in range(0, len(names), PSEUDONYM_BYTES)]
+        models = [Model(*model) for model in told["models"]]
+        columns = zip(
+            pseudonyms,
+            told["subjects"],
+            arrays["model"],
+            arrays["codes"],
+            arrays["scales"],
+            arrays["expires"],
+            strict=True,
+        )
+        entries = [
+            Entry(
+                name,
+                subject,
+                models[model],
+                codes,
+                float(scale),
+                expires or None,
+                tuple(told["groups"].get(str(row), ())),
+            )
+            for row, (name, subject, model, codes, scale, expires) in enumerate(columns)
+        ]
+        graph = None
+        if "graph" in arrays:
+            keys = dict(zip(pseudonyms, arrays["keys"].tolist(), strict=True))
+            graph = NeighbourGraph.load(arrays["graph"].tobytes(), keys, int(arrays["following"]))
+    index = TemplateIndex(exact_limit if graph is None else 2**62)
+    index.add(entries)
+    if graph is not None:
+        index.take_graph(graph)
+    return index, told["position"]

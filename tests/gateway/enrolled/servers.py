@@ -1,0 +1,78 @@
+"""Debian's Redis and Sentinel on free loopback ports, stopped with the block."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+REDIS = shutil.which("redis-server")
+SENTINEL = shutil.which("redis-sentinel")
+START_SECONDS = 20.0
+
+needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+needs_sentinel = pytest.mark.skipif(
+    REDIS is None or SENTINEL is None, reason="redis-server and redis-sentinel are not installed"
+)
+
+
+def free_port() -> int:
+    """Return a port that is free now, with a free one 10,000 above for a cluster's bus."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port if port < 55_000 else port - 20_000
+
+
+@contextmanager
+def running(program: str, arguments: list[str], port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server until the block ends; entered once it answers."""
+    with subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: bool(redis.Redis(port=port, socket_timeout=2).ping()))
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[int]:
+    """Run a Redis with its data in ``folder`` and yield its port."""
+    assert REDIS is not None
+    place = port or free_port()
+    folder.mkdir(exist_ok=True)
+    arguments = ["--port", str(place), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
+    with running(REDIS, arguments, place):
+        yield place
+
+
+@contextmanager
+def sentinel(folder: Path, master: int) -> Iterator[int]:
+    """Run a Sentinel that watches the Redis at ``master`` as ``mymaster`` and yield its port."""
+    assert SENTINEL is not None
+    port, settings = free_port(), folder / "sentinel.conf"
+    settings.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor mymaster 127.0.0.1 {master} 1\n"
+        "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 2000\n"
+    )
+    with running(SENTINEL, [str(settings)], port):
+        yield port
+
+
+def until(condition: object, seconds: float = START_SECONDS) -> None:
+    """Return once ``condition`` is true and raises nothing of Redis; fail after ``seconds``."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except (redis.RedisError, OSError):
+            pass
+        time.sleep(0.05)
+    pytest.fail("it never came about")

@@ -1,0 +1,188 @@
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semface.client import Model
+from semface.errors import Reason, SemfaceError
+from semface.gateway.enrolled.directory import TenantDirectory
+from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
+from semface.gateway.enrolled.keyspace import Keyspace
+from semface.gateway.enrolled.rotation import rotate
+from semface.gateway.enrolled.saved_index import SavedIndexes
+from semface.gateway.enrolled.store import Deed, EnrolledStore
+from tests.gateway.enrolled.subjects import DEED, MODEL, embedding, record, store_at
+
+ERASE = Deed("erase", "tests")
+
+
+def directory(store: EnrolledStore, tenant: str, saved: SavedIndexes | None = None) -> TenantDirectory:
+    return TenantDirectory(store, tenant, 100_000, saved)
+
+
+async def who(found: TenantDirectory, seed: int, group: str | None = None) -> list[str]:
+    (one,) = await found.search(embedding(seed)[None], MODEL, 0.5, 5, group)
+    return [subject for subject, _ in one.matches]
+
+
+async def test_what_another_gateway_enrols_and_erases_is_seen_by_the_next_search(
+    store: EnrolledStore, tenant: str
+) -> None:
+    first, second = directory(store, tenant), directory(store, tenant)
+    assert await who(first, 1) == []
+    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    assert await who(first, 1) == await who(second, 1) == ["a"]
+    await store.put(tenant, record(store, "a", 2, tenant), DEED)
+    assert await who(first, 1) == []
+    assert await who(first, 2) == ["a"]
+    await store.remove(tenant, store.protection(tenant).pseudonym("a"), ERASE)
+    assert await who(first, 2) == await who(second, 2) == []
+
+
+async def test_an_erased_template_leaves_the_memory_of_an_idle_gateway(store: EnrolledStore, tenant: str) -> None:
+    idle = directory(store, tenant)
+    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    assert await who(idle, 1) == ["a"]
+    await store.remove(tenant, store.protection(tenant).pseudonym("a"), ERASE)
+    await idle.refresh()
+    assert len(idle._index) == 0
+    assert not idle._index._codes.any()
+    assert idle._index._vectors is not None
+    assert not idle._index._vectors.any()
+
+
+async def test_only_the_group_is_searched_and_nobody_who_expired(store: EnrolledStore, tenant: str) -> None:
+    searched = directory(store, tenant)
+    await store.put(tenant, record(store, "a", 1, tenant, groups=("staff",)), DEED)
+    await store.put(tenant, record(store, "b", 1, tenant, groups=("guests",)), DEED)
+    await store.put(tenant, record(store, "c", 1, tenant, expires_at=(ends := time.time() + 3)), DEED)
+    assert sorted(await who(searched, 1)) == ["a", "b", "c"]
+    assert await who(searched, 1, "staff") == ["a"]
+    assert await who(searched, 1, "nobody") == []
+    await asyncio.sleep(ends + 0.01 - time.time())
+    assert sorted(await who(searched, 1)) == ["a", "b"]
+    await searched.refresh()
+    assert await store.expired(tenant, time.time()) == []
+
+
+async def test_a_trimmed_stream_a_lost_one_and_an_emptied_server_are_seen(
+    url: str, store: EnrolledStore, tenant: str
+) -> None:
+    searched = directory(store, tenant)
+    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    assert await who(searched, 1) == ["a"]
+    await store.put(tenant, record(store, "b", 2, tenant), DEED)
+    await store.redis.xtrim(Keyspace(tenant).changes, maxlen=0, approximate=False)
+    assert await who(searched, 2) == ["b"]
+    await store.put(tenant, record(store, "c", 3, tenant), DEED)
+    await store.redis.delete(Keyspace(tenant).changes)
+    assert await who(searched, 3) == ["c"]
+    await store.purge(tenant)
+    assert await who(searched, 1) == []
+
+
+async def test_an_older_snapshot_takes_the_index_back(store: EnrolledStore, tenant: str) -> None:
+    searched = directory(store, tenant)
+    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    keys = [key async for key in store.redis.scan_iter(match=f"{Keyspace(tenant).prefix}*")]
+    snapshot = {key: await store.redis.dump(key) for key in keys}
+    await store.put(tenant, record(store, "b", 2, tenant), DEED)
+    assert await who(searched, 2) == ["b"]
+    await store.purge(tenant)
+    for key, value in snapshot.items():
+        await store.redis.restore(key, 0, value)
+    await store.put(tenant, record(store, "c", 3, tenant), DEED)
+    assert (await who(searched, 1), await who(searched, 2), await who(searched, 3)) == (["a"], [], ["c"])
+
+
+async def test_while_the_server_is_away_there_is_no_answer(store: EnrolledStore, tenant: str) -> None:
+    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    searched = directory(store, tenant)
+    assert await who(searched, 1) == ["a"]
+    async with store_at("unix:///nowhere/valkey.sock", store.ring, 0.2) as away:
+        searched._store = away
+        with pytest.raises(SemfaceError) as refused:
+            await who(searched, 1)
+        assert refused.value.reason is Reason.BACKEND_AWAY
+
+
+async def test_templates_of_another_model_are_a_mismatch_not_a_miss(store: EnrolledStore, tenant: str) -> None:
+    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    with pytest.raises(SemfaceError) as refused:
+        await directory(store, tenant).search(embedding(1)[None], Model("face_verification", "2", 7), 0.5, 5, None)
+    assert refused.value.reason is Reason.MODEL_MISMATCH
+
+
+async def test_a_saved_index_is_sealed_caught_up_and_forgets_who_was_erased(
+    store: EnrolledStore, tenant: str, tmp_path: Path
+) -> None:
+    saved = SavedIndexes(tmp_path / "indexes")
+    before = directory(store, tenant, saved)
+    for seed, name in enumerate("abc"):
+        await store.put(tenant, record(store, f"subject-{name}", seed, tenant, groups=("staff",)), DEED)
+    assert await who(before, 0) == ["subject-a"]
+    await before.save()
+    assert b"subject-" not in saved.path(tenant).read_bytes()
+    await store.put(tenant, record(store, "subject-d", 3, tenant), DEED)
+    await store.remove(tenant, store.protection(tenant).pseudonym("subject-a"), ERASE)
+    after = directory(store, tenant, saved)
+    assert await who(after, 3) == ["subject-d"]
+    assert await who(after, 0) == []
+    assert await who(after, 1, "staff") == ["subject-b"]
+    assert not saved.path(tenant).exists()
+    saved.path(tenant).write_bytes(b"damaged")
+    assert await who(directory(store, tenant, saved), 1) == ["subject-b"]
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 7, 29])
+async def test_a_rotation_stopped_anywhere_loses_nothing_and_goes_on(
+    store: EnrolledStore, tenant: str, stop_after: int
+) -> None:
+    records = [record(store, f"s{number}", number, tenant) for number in range(30)]
+    await store.put_many(tenant, records, DEED)
+    searched = directory(store, tenant)
+    done = 0
+
+    def stop(_: int) -> None:
+        nonlocal done
+        done += 1
+        if done > stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await rotate(store, tenant, settle_seconds=0, progress=stop)
+    for seed in (0, 13, 29):
+        assert await who(searched, seed) == [f"s{seed}"]
+    finished = await rotate(store, tenant, settle_seconds=0, destroy=True)
+    assert (finished.key, finished.retired) == (2, [1])
+    assert store.ring.in_use(tenant) == [2]
+    fresh = directory(store, tenant)
+    for seed in range(30):
+        assert await who(searched, seed) == await who(fresh, seed) == [f"s{seed}"]
+
+
+def entries(count: int) -> list[Entry]:
+    vectors = np.stack([embedding(seed) for seed in range(count)])
+    codes = np.rint(vectors / np.abs(vectors).max(1, keepdims=True) * 127).astype(np.int8)
+    return [Entry(n.to_bytes(16, "big"), f"s{n}", MODEL, codes[n], 1.0) for n in range(count)]
+
+
+def test_beyond_the_limit_the_same_are_found_approximately() -> None:
+    pytest.importorskip("usearch")
+    exact, approximate = TemplateIndex(), TemplateIndex(exact_limit=200)
+    for index in (exact, approximate):
+        index.add(entries(400))
+    assert exact.graph is None
+    assert approximate.graph is not None
+    probes = np.stack([embedding(seed) for seed in range(0, 400, 7)])
+    for one, other in zip(exact.search(probes, 0.3, 1, None), approximate.search(probes, 0.3, 1, None), strict=True):
+        assert one[0][0] == other[0][0]
+        assert one[0][1] == pytest.approx(other[0][1], abs=1e-5)
+    approximate.remove((7).to_bytes(16, "big"))
+    assert approximate.search(embedding(7)[None], 0.3, 1, None) == [[]]
+    reloaded = NeighbourGraph.load(*approximate.graph.dump())
+    assert reloaded is not None
+    assert reloaded.nearest(embedding(14), 1) == [(14).to_bytes(16, "big")]
+    assert (7).to_bytes(16, "big") not in reloaded.nearest(embedding(7), 10)
