@@ -38,7 +38,7 @@ class Trainer:
     def __init__(
         self,
         faces: FaceSet,
-        model: MorphableModel,
+        losses: MorphableLosses,
         steps: int,
         mix: tuple[int, int],
         rate: float,
@@ -53,7 +53,7 @@ class Trainer:
         self.faces, self.steps, self.mix, self.checkpoint = faces, steps, mix, checkpoint
         self.purpose = purpose
         self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
-        self.losses = MorphableLosses(model, faces.vertices, Weights())
+        self.losses = losses
         fresh = [p for name, p in self.network.named_parameters() if not name.startswith(("stem", "blocks"))]
         for part in (self.network.stem, self.network.blocks[:frozen]):
             part.requires_grad_(False)
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--named", type=int, default=32, help="faces of LFW in each batch of 64")
     parser.add_argument("--renders", type=int, default=12, help="renders in each batch, two of each person")
+    parser.add_argument("--shape-weight", type=float, default=Weights.shape, help="for each millimetre of a render")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -211,11 +212,12 @@ def main() -> None:
     faces = FaceSet(model, people_in_folds(excluded), with_renders=arguments.renders > 0)
     faces.read_teacher()
     checkpoint = arguments.checkpoint or extractor_checkpoint(excluded)
+    losses = MorphableLosses(model, faces.vertices, Weights(shape=arguments.shape_weight))
     mix = (arguments.named, arguments.renders)
-    options = (arguments.exclude_folds, arguments.steps, *mix, arguments.rate, arguments.seed)
+    options = (arguments.exclude_folds, arguments.steps, *mix, arguments.shape_weight, arguments.rate, arguments.seed)
     begin = (str(arguments.start_from), str(arguments.features), arguments.frozen)
     purpose = digest(*options, *begin, model.mean_shape, faces.training)
-    trainer = Trainer(faces, model, arguments.steps, mix, arguments.rate, checkpoint, purpose, arguments.frozen)
+    trainer = Trainer(faces, losses, arguments.steps, mix, arguments.rate, checkpoint, purpose, arguments.frozen)
     trainer.start(arguments.start_from, arguments.features)
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))
     export(trainer.network, trainer.judge(), arguments, trainer.seconds)

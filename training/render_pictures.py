@@ -36,8 +36,8 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """What stays the same in all pictures of a person: ``albedo`` (V, 3) of the skin, colours of hair and iris."""
+class Look:
+    """The colours of a head: ``albedo`` (V, 3) of the skin, of hair and iris (3,)."""
 
     albedo: Array
     hair: Array
@@ -55,18 +55,18 @@ class Painter:
         self._mean = (model.mean_albedo[corners] * weights[..., None]).sum(axis=1)
         self._texture = (model.texture_basis[:, corners] * weights[..., None].astype(np.float32)).sum(axis=2)
 
-    def person(self, random: np.random.Generator) -> Person:
-        """Draw skin, hair and iris of one person."""
+    def look(self, random: np.random.Generator) -> Look:
+        """Draw skin, hair and iris."""
         skin = self._mean + np.tensordot(random.standard_normal(len(self._texture)), self._texture, 1)
         skin *= random.uniform(0.4, 1.4) * random.normal(1.0, 0.05, 3)
         hair = random.uniform(10.0, 60.0) * np.array([1.0, 0.85, 0.7])
         if random.random() < 0.3:
             hair = random.uniform(60.0, 200.0) * np.array([1.0, random.uniform(0.75, 1.0), random.uniform(0.5, 1.0)])
         iris = random.uniform(20.0, 110.0) * np.array([1.0, random.uniform(0.7, 1.2), random.uniform(0.5, 1.4)])
-        return Person(np.clip(skin, 4.0, 250.0), hair, iris)
+        return Look(np.clip(skin, 4.0, 250.0), hair, iris)
 
     def draw(
-        self, head: Array, rotation: Array, translation: Array, person: Person, random: np.random.Generator
+        self, head: Array, rotation: Array, translation: Array, look: Look, random: np.random.Generator
     ) -> tuple[Picture, Array]:
         """Return the canvas uint8 (CANVAS, CANVAS, 3) of ``head`` (V, 3) and its 68 landmarks (68, 2) in its pixels."""
         vertices = self._ict.fill(head)
@@ -76,17 +76,17 @@ class Painter:
         turned = vertex_normals(vertices, self._triangles) @ rotation_matrix(rotation[None])[0].T
         light, shine = random_light(turned, random)
         hair = self._hair(random) if random.random() < HAIRY else np.zeros(len(self._ict.mean))
-        skin = person.albedo * (1.0 - hair[:, None]) + person.hair * hair[:, None]
+        skin = look.albedo * (1.0 - hair[:, None]) + look.hair * hair[:, None]
         albedo = np.concatenate([skin, np.zeros((len(vertices) - len(skin), 3))])
         shine[: len(hair)] *= 1.0 - hair[:, None]
         background = random_background(random, CANVAS)
         if hair.any():
-            self._backdrop(background, pixels, person.hair * light.mean(axis=0), random)
+            self._backdrop(background, pixels, look.hair * light.mean(axis=0), random)
         picture = np.asarray(background, float)
         seen = fragments.triangle >= 0
         corners, weights = self._triangles[fragments.triangle[seen]], fragments.weights[seen][..., None]
         colours = (albedo[corners] * weights).sum(axis=1)
-        self._paint_openings(colours, fragments, seen, person, random)
+        self._paint_openings(colours, fragments, seen, look, random)
         lit = colours * (light[corners] * weights).sum(axis=1) + (shine[corners] * weights).sum(axis=1)
         # A camera sets its exposure by what it sees, within limits.
         exposure = random.uniform(70.0, 190.0) / max(float(np.percentile(lit, 75)), 1.0)
@@ -118,7 +118,7 @@ class Painter:
         ImageDraw.Draw(image).ellipse(box, fill=_tuple(colour * random.uniform(0.6, 1.3)))
 
     def _paint_openings(
-        self, colours: Array, fragments: Fragments, seen: NDArray[np.bool_], person: Person, random: np.random.Generator
+        self, colours: Array, fragments: Fragments, seen: NDArray[np.bool_], look: Look, random: np.random.Generator
     ) -> None:
         """Give white, iris and pupil to the eyes and a dark or a toothed inside to the mouth, in ``colours`` (K, 3)."""
         triangle, weight = fragments.triangle[seen], fragments.weights[seen][:, 2]
@@ -135,7 +135,7 @@ class Painter:
                 colours[inside] = mouth
                 continue
             colours[inside] = white
-            colours[inside & (weight > iris_from)] = person.iris
+            colours[inside & (weight > iris_from)] = look.iris
             colours[inside & (weight > pupil_from)] = 12.0
 
 

@@ -74,7 +74,8 @@ class RenderBooth:
         """Return the picture ``number``, of the person ``identity_number``: the same one every time."""
         person = self._faces.person(identity_number)
         random = np.random.default_rng((FACES_STREAM, number))
-        look = self._painter.person(np.random.default_rng((FACES_STREAM, identity_number, 1)))
+        # Skin and hair are drawn anew for each picture of a person: they must tell nothing of the shape.
+        look = self._painter.look(np.random.default_rng((FACES_STREAM, number, 1)))
         offsets, expression = self._faces.expression(person, random)
         rotation, translation = random_pose(random)
         canvas, marks = self._painter.draw(person.neutral + offsets, rotation, translation, look, random)

@@ -104,7 +104,7 @@ def test_the_nearest_coefficients_are_nearer_than_the_mean_head(ict: IctModel) -
 def test_a_picture_is_drawn_and_its_marks_lie_on_it(ict: IctModel, faces: KnownFaces) -> None:
     painter, random = Painter(ict, MODEL), np.random.default_rng(5)
     person = faces.person(0)
-    canvas, marks = painter.draw(person.neutral, np.zeros(3), np.zeros(3), painter.person(random), random)
+    canvas, marks = painter.draw(person.neutral, np.zeros(3), np.zeros(3), painter.look(random), random)
     assert canvas.shape == (CANVAS, CANVAS, 3)
     assert ((marks > 0) & (marks < CANVAS)).all()
     assert photographed(canvas, 0.5, random).shape == (CANVAS // 2, CANVAS // 2, 3)
