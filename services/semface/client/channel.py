@@ -17,6 +17,7 @@ from semface.client.answers import Extraction, Frame, ShownFace
 from semface.client.calls import Call
 from semface.client.connection import Connection
 from semface.client.errors import to_call_error
+from semface.client.stream_end import StreamEnd
 from semface.descriptors import Portion
 from semface.v1.codec_pb2 import DecodeStreamRequest
 from semface.v1.codec_pb2_grpc import CodecServiceStub
@@ -141,11 +142,14 @@ class AsyncClient(_Client):
                 call.cancel()
 
         call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata)
+        end = StreamEnd(call)
         try:
             async for answer in call:
                 yield answer
-        except grpc.RpcError as error:
-            raise to_call_error(error) from error
+        except grpc.RpcError as seen:
+            error = await end.error(seen)
+            if error is not None:
+                raise to_call_error(error) from error
         except asyncio.CancelledError:
             if not failures:
                 raise
