@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -94,7 +95,8 @@ class TritonEngine:
         metadata = self.metadata(model)
         check_inputs(metadata, inputs)
         connection = self._connection()
-        await connection.check(metadata)
+        if not connection.has_checked(model):
+            await connection.check(metadata)
         rows, most = len(next(iter(inputs.values()))), metadata.max_batch_size
         if rows <= most:
             return await connection.infer(metadata, inputs)
@@ -154,13 +156,14 @@ class _Connection:
         self._checking: dict[str, asyncio.Lock] = {}
         self._lacking: dict[str, float] = {}
 
+    def has_checked(self, model: str) -> bool:
+        """Return whether the server is known to serve ``model`` as it is here."""
+        return self._checked.get(model, 0.0) > time.monotonic()
+
     async def check(self, model: ModelMetadata) -> None:
         """Raise MODEL_LOADING unless the server serves ``model`` as it is here."""
-        loop = asyncio.get_running_loop()
-        if self._checked.get(model.name, 0.0) > loop.time():
-            return
         async with self._checking.setdefault(model.name, asyncio.Lock()):
-            if self._checked.get(model.name, 0.0) > loop.time():
+            if self.has_checked(model.name):
                 return
             client = self._client
             served = await self._call(model, lambda left: client.get_model_metadata(model.name, client_timeout=left))
@@ -169,15 +172,16 @@ class _Connection:
             if differences:
                 message = f"the inference server serves another model {model.name}: {'; '.join(differences)}"
                 raise SemfaceError(Reason.MODEL_LOADING, message)
-            self._checked[model.name] = loop.time() + CHECK_SECONDS
+            self._checked[model.name] = time.monotonic() + CHECK_SECONDS
 
     async def serves(self, model: ModelMetadata) -> bool:
         """Return whether the server serves ``model``; where it does not, it is not asked again for a while."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if self._lacking.get(model.name, 0.0) > now:
             return False
         try:
-            await self.check(model)
+            if not self.has_checked(model.name):
+                await self.check(model)
         except SemfaceError:
             self._lacking[model.name] = now + CHECK_SECONDS
             return False
@@ -198,10 +202,9 @@ class _Connection:
 
     async def _call(self, model: ModelMetadata, call: Callable[[float], Awaitable[Answer]]) -> Answer:
         """Return what ``call`` answers within the time left, trying again where it did not reach the server."""
-        clock = asyncio.get_running_loop().time
-        end = clock() + _seconds_left()
+        end = time.monotonic() + _seconds_left()
         for delay in (*RETRY_DELAYS_SECONDS, None):
-            left = end - clock()
+            left = end - time.monotonic()
             if left <= 0:
                 _fail(model.name, "StatusCode.DEADLINE_EXCEEDED", None)
             try:
@@ -209,8 +212,8 @@ class _Connection:
             except InferenceServerException as error:
                 status = str(error.status())
                 self._forget(model.name, status)
-                if status != UNAVAILABLE or delay is None or end - clock() <= delay:
-                    if status == UNAVAILABLE and await self._is_live(end - clock()):
+                if status != UNAVAILABLE or delay is None or end - time.monotonic() <= delay:
+                    if status == UNAVAILABLE and await self._is_live(end - time.monotonic()):
                         status = "StatusCode.NOT_FOUND"
                     _fail(model.name, status, error)
             await asyncio.sleep(random.uniform(0.5, 1.0) * delay)
