@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from semface.codec.core import Codec
 from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Portion
+from semface.evaluation.coding import read_integers
 from semface.evaluation.paper_coder import encode_order0, encode_ppm, mean_bits
-from semface.evaluation.rate import read_integers
 from semface.inference.blocking import run_blocking
 from semface.inference.embedded import EmbeddedEngine
 from training import codec_card, codec_prior, datasets
