@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -57,8 +57,17 @@ def _blocking(
 class _Client:
     """A connection, the deadline of each call and the key to show."""
 
-    def __init__(self, connection: Connection, seconds: float, key: str | None) -> None:
-        self._connection = connection
+    _maker: ClassVar[Any]
+    """What makes the channel: ``grpc`` or ``grpc.aio``."""
+
+    def __init__(
+        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
+    ) -> None:
+        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
+
+        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
+        """
+        self._connection = Connection(self._maker, address, tls)
         self._seconds = seconds
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
 
@@ -76,14 +85,7 @@ class _Client:
 class AsyncClient(_Client):
     """The services at one address, for one event loop. Every method raises ``CallError``."""
 
-    def __init__(
-        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
-    ) -> None:
-        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
-
-        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
-        """
-        super().__init__(Connection(grpc.aio, address, tls), seconds, key)
+    _maker: ClassVar[Any] = grpc.aio
 
     async def _run(self, call: Call[Answer]) -> Answer:
         try:
@@ -185,14 +187,7 @@ class AsyncClient(_Client):
 class Client(_Client):
     """The services at one address, for threads. Every method raises ``CallError``."""
 
-    def __init__(
-        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
-    ) -> None:
-        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
-
-        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
-        """
-        super().__init__(Connection(grpc, address, tls), seconds, key)
+    _maker: ClassVar[Any] = grpc
 
     def _run(self, call: Call[Answer]) -> Answer:
         try:

@@ -66,7 +66,7 @@ class Steering:
         wanted = prior.scaled(latents)[0].astype(np.float64) - motion.latents
         if np.abs(prior.quantise(latents)[0] - motion.latents).max(initial=0) > LIMIT:
             return None
-        unit = FAR * _eye_distance(face)
+        unit = FAR * float(eye_distances(landmarks(face[None]))[0])
         aim = (await self._effects(face[None], unit))[0]
         lowest = np.maximum(-motion.latents, -LIMIT)
         highest = np.minimum(prior.tables.symbols - 1 - motion.latents, LIMIT)
@@ -125,10 +125,10 @@ def landmarks(faces: Descriptors) -> Array:
     return points.reshape(len(faces), -1).astype(np.float64)
 
 
-def _eye_distance(face: Descriptors) -> float:
-    """Return how far the outer eye corners of ``face`` (257,) are apart, in sides of the face square."""
-    first, second = landmarks(face[None]).reshape(-1, 2)[list(OUTER_EYES)]
-    return float(np.linalg.norm(first - second))
+def eye_distances(points: Array) -> Array:
+    """Return how far the outer eye corners are apart (N,) among landmarks (N, 136), in the same unit."""
+    first, second = (points[:, 2 * corner : 2 * corner + 2] for corner in OUTER_EYES)
+    return np.linalg.norm(first - second, axis=1)
 
 
 def _descend(metric: Array, pull: Array, costs: Array, lowest: Integers, highest: Integers) -> Integers:

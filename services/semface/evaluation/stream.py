@@ -13,7 +13,7 @@ import numpy as np
 from semface.codec.bitstream import is_predicted
 from semface.codec.core import Codec
 from semface.codec.session import KEY_INTERVAL, FrameState, SessionDecoder, SessionEncoder
-from semface.codec.steering import OUTER_EYES, landmarks
+from semface.codec.steering import eye_distances, landmarks
 from semface.descriptors import GROUPS, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.pictures import Pixels, Progress, chosen_face
@@ -130,10 +130,9 @@ async def evaluate_stream(
 
 def landmark_shift(received: Descriptors, sent: Descriptors) -> Descriptors:
     """Return for each face (N,) the mean distance of its 68 landmarks from those sent, over the outer eye corners."""
-    points, truth = (landmarks(faces).reshape(len(faces), -1, 2) for faces in (received, sent))
-    first, second = OUTER_EYES
-    apart = np.linalg.norm(truth[:, first] - truth[:, second], axis=1)
-    return np.linalg.norm(points - truth, axis=2).mean(axis=1) / apart
+    points, truth = landmarks(received), landmarks(sent)
+    moved = np.linalg.norm((points - truth).reshape(len(points), -1, 2), axis=2)
+    return moved.mean(axis=1) / eye_distances(truth)
 
 
 def _median_ms(seconds: Sequence[float]) -> float:

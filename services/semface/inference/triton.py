@@ -18,7 +18,16 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype  # t
 
 from semface.deadline import remaining_seconds
 from semface.errors import Reason, SemfaceError
-from semface.inference.engine import TRITON_SCHEME, Arrays, ModelMetadata, TensorMetadata, check_inputs
+from semface.inference.engine import (
+    TRITON_SCHEME,
+    Arrays,
+    ModelMetadata,
+    TensorMetadata,
+    check_inputs,
+    join_rows,
+    row_count,
+    split_rows,
+)
 from semface.inference.ensembles import ENSEMBLES, ensemble_metadata
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
@@ -97,14 +106,10 @@ class TritonEngine:
         connection = self._connection()
         if not connection.has_checked(model):
             await connection.check(metadata)
-        rows, most = len(next(iter(inputs.values()))), metadata.max_batch_size
-        if rows <= most:
+        if row_count(inputs) <= metadata.max_batch_size:
             return await connection.infer(metadata, inputs)
-        parts = [
-            {name: array[start : start + most] for name, array in inputs.items()} for start in range(0, rows, most)
-        ]
-        answers = await asyncio.gather(*(connection.infer(metadata, part) for part in parts))
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        parts = split_rows(inputs, metadata.max_batch_size)
+        return join_rows(await asyncio.gather(*(connection.infer(metadata, part) for part in parts)))
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`: the network is run once.
@@ -189,7 +194,7 @@ class _Connection:
 
     async def infer(self, model: ModelMetadata, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return the outputs for ``inputs``, which fit and are not too many."""
-        rows = len(next(iter(inputs.values())))
+        rows = row_count(inputs)
         tensors = [_tensor(tensor.name, inputs[tensor.name]) for tensor in model.inputs]
         result = await self._call(
             model,
