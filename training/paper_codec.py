@@ -159,9 +159,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--portion", choices=("identity", "expression"), help="retrain for this portion alone, as the paper does"
     )
-    parser.add_argument(
-        "--exclude-folds", type=datasets.parse_folds, default=frozenset(), help="leave out the people of these folds"
-    )
+    datasets.add_excluded_folds(parser)
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
