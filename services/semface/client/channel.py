@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from semface.access.certificates import TlsFiles
 from semface.client import calls
 from semface.client.answers import Extraction, Frame, ShownFace
-from semface.client.calls import Call
+from semface.client.calls import Call, Moment
 from semface.client.connection import Connection
 from semface.client.errors import to_call_error
 from semface.client.stream_end import StreamEnd
@@ -106,11 +106,16 @@ class AsyncClient(_Client):
                 yield calls.read_extraction(message)
 
     async def encode_stream(
-        self, faces: AsyncIterator[ArrayLike], *, quality: str | int | None = None, portions: Portion = Portion.ALL
+        self,
+        faces: AsyncIterator[ArrayLike | Moment],
+        *,
+        quality: str | int | None = None,
+        portions: Portion = Portion.ALL,
     ) -> AsyncIterator[Frame]:
         """Yield a frame for each of ``faces`` (257,), moments of one moving face: a key first, then predicted ones.
 
-        ``quality`` is a name or number, None the session's own. Ends and fails as ``extract_stream``.
+        A ``Moment`` with ``refresh`` becomes a key too. ``quality`` is a name or number, None the session's own. Ends
+        and fails as ``extract_stream``.
         """
         request = calls.moments(quality, portions)
         requests = (request(face) async for face in faces)
@@ -202,7 +207,7 @@ class Client(_Client):
             yield calls.read_extraction(message)
 
     def encode_stream(
-        self, faces: Iterable[ArrayLike], *, quality: str | int | None = None, portions: Portion = Portion.ALL
+        self, faces: Iterable[ArrayLike | Moment], *, quality: str | int | None = None, portions: Portion = Portion.ALL
     ) -> Iterator[Frame]:
         """Yield a frame for each of ``faces`` as ``AsyncClient.encode_stream``; a thread of its own reads them."""
         messages = map(calls.moments(quality, portions), faces)
