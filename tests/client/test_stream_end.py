@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from semface.client import AsyncClient, CallError
+from semface.client import AsyncClient, CallError, Client
 from semface.descriptors import Portion
 from semface.errors import Reason
 from semface.v1 import codec_pb2, codec_pb2_grpc
@@ -65,6 +65,15 @@ async def test_a_refusal_is_told_by_its_reason_while_the_client_writes(address: 
             with pytest.raises(CallError) as refused:
                 await anext(client.decode_stream(many(bytes(500)), model_hash=1))
             assert refused.value.reason is Reason.MODEL_MISMATCH
+
+
+def test_the_blocking_client_is_told_the_same(address: str) -> None:
+    face = faces(1)[0]
+    with Client(address) as client:
+        for _ in range(ROUNDS):
+            with pytest.raises(CallError) as refused:
+                next(client.encode_stream(40 * [face], portions=Portion.IDENTITY))
+            assert refused.value.reason is Reason.FIELD_INVALID
 
 
 async def test_a_stream_that_the_server_ends_well_ends_well_while_the_client_writes() -> None:
