@@ -264,12 +264,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the options of the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("model_repository"), help="model repository to write into")
-    parser.add_argument(
-        "--exclude-folds",
-        type=datasets.parse_folds,
-        default=frozenset(),
-        help="leave out the people of these folds: 5-8",
-    )
+    datasets.add_excluded_folds(parser)
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument(
         "--identity-weight", type=float, default=IDENTITY, help="what one less the embedding's cosine costs"

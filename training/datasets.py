@@ -4,6 +4,7 @@ The files and the protocol are described in the data sets' own README; ``SEMFACE
 them, ``SEMFACE_CACHE`` the folder for arrays that are computed once (default ``build/cache``).
 """
 
+import argparse
 import csv
 import hashlib
 import io
@@ -109,6 +110,13 @@ def parse_folds(text: str) -> frozenset[int]:
         first, _, last = part.partition("-")
         folds.update(range(int(first), int(last or first) + 1))
     return frozenset(folds)
+
+
+def add_excluded_folds(
+    parser: argparse.ArgumentParser, meaning: str = "leave out the people of these folds, such as 5-8"
+) -> None:
+    """Add the option ``--exclude-folds`` to a recipe's command."""
+    parser.add_argument("--exclude-folds", type=parse_folds, default=frozenset(), help=meaning)
 
 
 def extractor_checkpoint(excluded: frozenset[int]) -> Path:

@@ -165,12 +165,7 @@ def main() -> None:
     """Run the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("model_repository"), help="model repository to write into")
-    parser.add_argument(
-        "--exclude-folds",
-        type=datasets.parse_folds,
-        default=frozenset(),
-        help="taken as by every recipe; no person of LFW is here",
-    )
+    datasets.add_excluded_folds(parser, "taken as by every recipe; no person of LFW is here")
     add_own_data(parser, LABELLED_DATA)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from semface.codec.core import Codec
 from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Portion
+from semface.evaluation.coding import read_integers
 from semface.evaluation.paper_coder import encode_order0, encode_ppm, mean_bits
-from semface.evaluation.rate import read_integers
 from semface.inference.blocking import run_blocking
 from semface.inference.embedded import EmbeddedEngine
 from training import codec_card, codec_prior, datasets
@@ -159,9 +159,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--portion", choices=("identity", "expression"), help="retrain for this portion alone, as the paper does"
     )
-    parser.add_argument(
-        "--exclude-folds", type=datasets.parse_folds, default=frozenset(), help="leave out the people of these folds"
-    )
+    datasets.add_excluded_folds(parser)
     parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)

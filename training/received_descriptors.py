@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from semface.codec.core import Codec
 from semface.descriptors import PORTION_SLICES, Portion
+from semface.evaluation.coding import transmit
 from semface.inference.blocking import run_blocking
 from semface.inference.embedded import EmbeddedEngine
 from training import datasets
 
 CODEC_MODELS = ("codec_analysis", "codec_synthesis")
-CODING_BATCH = 512
 UNCODED = "uncoded"
 
 
@@ -65,20 +65,11 @@ def receive(
     if all((repository / model / "1" / "model.onnx").exists() for model in CODEC_MODELS):
         codec = Codec(EmbeddedEngine(repository), repository)
         for quality in tqdm(codec.prior.qualities, desc="coding", unit="quality"):
-            ways.append(run_blocking(_decoded(codec, descriptors, quality.index, portion))[:, where])
+            received = run_blocking(transmit(codec, descriptors, portion, quality=quality.index))[1]
+            ways.append(received[:, where])
             names.append(quality.name)
         default, codec_hash = 1 + codec.default_quality.index, codec.model_hash
     return ReceivedDescriptors(faces, np.stack(ways), tuple(names), default, codec_hash)
-
-
-async def _decoded(
-    codec: Codec, descriptors: NDArray[np.float32], quality: int, portion: Portion
-) -> NDArray[np.float32]:
-    faces = []
-    for start in range(0, len(descriptors), CODING_BATCH):
-        frames = await codec.encode(descriptors[start : start + CODING_BATCH], quality, portion)
-        faces += [decoded.descriptors for decoded in await codec.decode(frames)]
-    return np.array(faces, np.float32)
 
 
 def digest(*parts: object) -> str:

@@ -270,12 +270,7 @@ def main() -> None:
     """Run the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("model_repository"), help="model repository to write into")
-    parser.add_argument(
-        "--exclude-folds",
-        type=datasets.parse_folds,
-        default=frozenset(),
-        help="leave out the people of these folds, such as 5-8",
-    )
+    datasets.add_excluded_folds(parser)
     add_own_data(parser, PEOPLE_DATA)
     parser.add_argument("--loss", choices=tuple(LOSSES), default="relation")
     parser.add_argument("--dropout", type=float, default=SHAPE.dropout)

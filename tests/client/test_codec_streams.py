@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from semface.client import AsyncClient, CallError, Client, FrameState
+from semface.client import AsyncClient, CallError, Client, FrameState, Moment
 from semface.descriptors import Portion
 from semface.errors import Reason
 from tests.codec.faces import faces
@@ -37,6 +37,16 @@ def test_the_blocking_client_makes_the_same_frames(address: str) -> None:
     assert [frame.payload_bits.keys() for frame in sent] == 3 * [{Portion.EXPRESSION}]
     assert [face.state for face in shown] == [FrameState.WAITING, FrameState.WAITING, FrameState.DECODED]
     assert shown[0].face is None
+
+
+async def test_a_receiver_that_asks_for_a_key_gets_one(address: str) -> None:
+    moments = [STILL[0], STILL[1], Moment(STILL[2], refresh=True)]
+    async with AsyncClient(address) as client:
+        sent = [frame async for frame in client.encode_stream(one_by_one(moments))]
+        shown = [face async for face in client.decode_stream(one_by_one([sent[1].data, sent[2].data]))]
+    assert [frame.key for frame in sent] == [True, False, True]
+    assert sent[2].payload_bits.keys() == set(Portion.ALL)
+    assert [face.state for face in shown] == [FrameState.WAITING, FrameState.DECODED]
 
 
 async def test_a_stream_that_cannot_be_is_refused_by_its_reason(address: str) -> None:

@@ -6,13 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from semface.codec.batch_coding import DamagedPayload
-from semface.codec.entropy import FREQUENCY_TOTAL, FrequencyTables
+from semface.codec.batch_coding import DamagedPayload, decode_batch, encode_batch
+from semface.codec.entropy import FEW_TO_DECODE, FEW_TO_ENCODE, FREQUENCY_TOTAL, FrequencyTables
 from semface.errors import SemfaceError
 from tests.codec.test_entropy import random_tables
 
 BATCH = 40
-"""Enough faces that they are coded in step."""
 
 
 @st.composite
@@ -35,9 +34,9 @@ def batches(draw: st.DrawFn) -> tuple[FrequencyTables, NDArray[np.int32]]:
 @settings(max_examples=60, deadline=None)
 def test_a_batch_codes_to_the_bytes_of_each_face_alone(case: tuple[FrequencyTables, NDArray[np.int32]]) -> None:
     tables, symbols = case
-    payloads = tables.encode_all(symbols)
+    payloads = encode_batch(tables.bounds, symbols)
     assert payloads == [tables.encode(row) for row in symbols]
-    np.testing.assert_array_equal(tables.decode_all(payloads), symbols)
+    np.testing.assert_array_equal(decode_batch(tables.bounds, payloads), symbols)
 
 
 @given(batches(), st.data())
@@ -46,7 +45,7 @@ def test_a_batch_refuses_exactly_what_is_refused_alone(
     case: tuple[FrequencyTables, NDArray[np.int32]], data: st.DataObject
 ) -> None:
     tables, symbols = case
-    payloads = tables.encode_all(symbols)
+    payloads = encode_batch(tables.bounds, symbols)
     place = data.draw(st.integers(0, BATCH - 1))
     whole = payloads[place]
     payloads[place] = data.draw(
@@ -60,7 +59,21 @@ def test_a_batch_refuses_exactly_what_is_refused_alone(
         alone = tables.decode(payloads[place])
     except SemfaceError:
         with pytest.raises(DamagedPayload) as damaged:
-            tables.decode_all(payloads)
+            decode_batch(tables.bounds, payloads)
         assert damaged.value.index == place
     else:
-        np.testing.assert_array_equal(tables.decode_all(payloads)[place], alone)
+        np.testing.assert_array_equal(decode_batch(tables.bounds, payloads)[place], alone)
+
+
+@pytest.mark.parametrize("count", [1, FEW_TO_DECODE - 1, FEW_TO_DECODE, FEW_TO_ENCODE - 1, FEW_TO_ENCODE])
+def test_however_many_are_coded_together_the_bytes_and_the_refusals_are_the_same(count: int) -> None:
+    random = np.random.default_rng(count)
+    tables = FrequencyTables(random_tables(3, 20, 9, 1.0))
+    symbols = random.integers(0, 9, (count, 20)).astype(np.int32)
+    payloads = tables.encode_all(symbols)
+    assert payloads == [tables.encode(row) for row in symbols]
+    np.testing.assert_array_equal(tables.decode_all(payloads), symbols)
+    payloads[-1] += b"\0"
+    with pytest.raises(DamagedPayload) as damaged:
+        tables.decode_all(payloads)
+    assert damaged.value.index == count - 1

@@ -78,6 +78,13 @@ async def test_identity_is_sent_once_and_again_on_demand(codec: Codec) -> None:
     assert {face.portions for face in shown} == {Portion.ALL}
 
 
+async def test_a_key_comes_when_it_is_asked_for_and_leaves_identity_out(codec: Codec) -> None:
+    encoder, face = SessionEncoder(codec), faces(1)[0]
+    frames = [await encoder.encode(face, key=index == 2) for index in range(4)]
+    assert [is_predicted(frame) for frame in frames] == [False, True, False, True]
+    assert outline(frames[2]).portions == Portion.EXPRESSION | Portion.ILLUMINATION
+
+
 async def test_a_face_that_jumps_is_sent_as_a_key_frame(codec: Codec) -> None:
     encoder, (first, second) = SessionEncoder(codec, "high"), faces(2)
     await encoder.encode(first)

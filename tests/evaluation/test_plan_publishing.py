@@ -17,7 +17,16 @@ from semface.inference.derived_repository import MANIFEST_FILE
 from semface.inference.embedded import EmbeddedEngine, load_network, runner
 from semface.inference.engine import Arrays
 from semface.inference.repository import ModelRepository
-from semface.inference.tensorrt_plans import Precision, RunPlan, Shapes, TensorRTBuilder, plan_folder, plan_profiles
+from semface.inference.tensorrt_plans import (
+    CALIBRATION_ROWS,
+    Precision,
+    RunPlan,
+    Shapes,
+    TensorRTBuilder,
+    calibration_shapes,
+    plan_folder,
+    plan_profiles,
+)
 
 FACES = 24
 
@@ -190,6 +199,11 @@ def test_profiles_have_a_shape_for_every_axis(tiny_repository: Path) -> None:
     least, usual, most = profiles[-1]["images"]
     assert least == (1, 3, 12, 12)
     assert all(low <= middle <= high for low, middle, high in zip(least, usual, most, strict=True))
+
+
+def test_scales_of_int8_are_taken_from_whole_turns_of_the_pictures() -> None:
+    shapes = calibration_shapes({"images": np.zeros((100, 3, 112, 96), np.float32)})
+    assert shapes == {"images": (CALIBRATION_ROWS, 3, 112, 96)}
 
 
 def test_without_tensorrt_the_builder_says_what_to_install() -> None:

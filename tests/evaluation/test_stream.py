@@ -9,7 +9,7 @@ from semface.codec.core import Codec
 from semface.descriptors import GROUPS, Portion
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.moving_faces import PICTURE_SIZE, moving_descriptors, moving_pictures
-from semface.evaluation.stream import describe_motion, evaluate_stream, landmark_shift
+from semface.evaluation.stream import DescribedFrames, describe_motion, evaluate_stream, landmark_shift
 from semface.extraction.steadiness import SteadySquare
 from semface.extraction.video import Video
 from semface.inference.embedded import EmbeddedEngine
@@ -19,7 +19,8 @@ from tests.codec.faces import faces
 async def test_a_still_face_costs_a_key_and_next_to_nothing_after(tiny_repository: Path) -> None:
     engine = EmbeddedEngine(tiny_repository)
     still = np.repeat(faces(1), 25, axis=0)
-    figures = await evaluate_stream(Codec(engine, tiny_repository), still, 0, "high", Portion.EXPRESSION)
+    described = DescribedFrames(still, fallback=0, median_ms=5.0)
+    figures = await evaluate_stream(Codec(engine, tiny_repository), described, "high", Portion.EXPRESSION)
     await engine.close()
     assert figures.frames == 25
     assert figures.predicted_bits_mean is not None
@@ -28,6 +29,8 @@ async def test_a_still_face_costs_a_key_and_next_to_nothing_after(tiny_repositor
     assert figures.bits_per_frame_mean == pytest.approx(total / 25)
     assert figures.expression_agreement == 1.0
     assert 0 < figures.landmark_shift < 0.05
+    assert figures.describe_ms_p50 == 5.0
+    assert 0 < figures.decode_ms_p50 < figures.encode_ms_p50
 
 
 async def test_an_empty_video_is_refused_by_name(tiny_repository: Path) -> None:

@@ -9,7 +9,11 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from semface.descriptors import PORTION_SLICES, Portion
 from semface.errors import SemfaceError
+from semface.evaluation.plan_checks import SubstitutedEngine
+from semface.inference.checking import compare_ensemble
 from semface.inference.cpu_server import CpuServer
+from semface.inference.embedded import EmbeddedEngine
+from semface.inference.engine import Arrays, ModelMetadata, row_count
 from semface.inference.ensembles import ENCODE_ENSEMBLE, ENSEMBLES, UNDERSTAND_ENSEMBLE, ensemble_metadata
 from semface.inference.repository import ModelRepository
 from semface.inference.triton import TritonEngine
@@ -25,6 +29,10 @@ async def engine(triton_server: CpuServer, tiny_repository: Path) -> AsyncIterat
 async def executions(server: CpuServer, model: str) -> int:
     async with InferenceServerClient(server.address) as client:
         return int((await client.get_inference_statistics(model)).model_stats[0].inference_count)
+
+
+def nothing(model: ModelMetadata, rows: int) -> Arrays:
+    return {tensor.name: np.zeros((rows, *tensor.shape), tensor.dtype) for tensor in model.outputs}
 
 
 @pytest.mark.slow
@@ -53,6 +61,19 @@ async def test_encoding_from_the_crop_in_one_call_is_that_of_two(engine: TritonE
     assert together.keys() == plain.keys()
     for name, array in plain.items():
         np.testing.assert_array_equal(together[name], array)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENSEMBLES)
+async def test_each_ensemble_is_checked_against_plain_calls_in_this_process(
+    engine: TritonEngine, tiny_repository: Path, name: str
+) -> None:
+    embedded = EmbeddedEngine(tiny_repository)
+    assert await compare_ensemble(embedded, engine, name) == ""
+    last = embedded.metadata(ENSEMBLES[name].steps[-1].model)
+    silent = SubstitutedEngine(embedded, last.name, lambda inputs: nothing(last, row_count(inputs)))
+    assert "answers differ" in await compare_ensemble(silent, engine, name)
+    await embedded.close()
 
 
 @pytest.mark.slow

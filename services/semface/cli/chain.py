@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 
 from semface.codec.bitstream import CHECK_BYTES, outline
 from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
+from semface.codec.recording import is_recording
 from semface.descriptors import Portion, portion_names
-from semface.errors import SemfaceError
+from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
 from semface.extraction.image import ImageLimits, decode_image
 from semface.extraction.settings import ExtractionSettings
@@ -64,7 +65,13 @@ class Chain:
             return await self.extractor.extract_only(rgb, largest=largest)
 
     async def frame(self, source: Input, *, largest: bool = False, portions: Portion = Portion.ALL) -> bytes:
-        """Return the bitstream frame that ``source`` is, or of the one face that it shows."""
+        """Return the bitstream frame that ``source`` is, or of the one face that it shows.
+
+        Raises FIELD_INVALID for a recorded session.
+        """
+        if is_recording(source.data):
+            message = f"{source.path} is a recorded session of many frames; `semface decode` tells each"
+            raise SemfaceError(Reason.FIELD_INVALID, message)
         if not source.is_photograph:
             return source.data
         face = await self.face(source, largest=largest)

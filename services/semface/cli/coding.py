@@ -106,7 +106,8 @@ def decode(
 ) -> None:
     """Decode a bitstream into the numbers of the face, a recorded session into those of each moment."""
     from semface.cli.chain import read_input, with_chain
-    from semface.cli.recording import is_recording, replay
+    from semface.cli.recording import replay
+    from semface.codec.recording import is_recording
     from semface.descriptors import GROUPS, PORTION_GROUPS, portion_names
     from semface.morphable.blendshapes import decoded_weights
 

@@ -305,8 +305,8 @@ def stream(
     async def work(path: ServingPath, progress: Callable[[int], None]) -> StreamFigures:
         codec = Codec(path.engine, path.repository)
         with _frames(video, images, synthetic, seed) as (pictures, _):
-            described, fallback = await describe_motion(path.engine, islice(pictures, limit), progress)
-        return await evaluate_stream(codec, described, fallback, quality, portions)
+            described = await describe_motion(path.engine, islice(pictures, limit), progress)
+        return await evaluate_stream(codec, described, quality, portions)
 
     with _frames(video, images, synthetic, seed) as (_, count):
         total = min(count or 0, limit or count or 0)

@@ -180,9 +180,10 @@ def check(
 
 
 async def _check(repository: "ModelRepository", inference: str | None) -> dict[str, list[str]]:
-    from semface.inference.checking import check_model, compare_engines
+    from semface.inference.checking import check_model, compare_engines, compare_ensemble
     from semface.inference.embedded import EmbeddedEngine
     from semface.inference.engine import open_engine
+    from semface.inference.ensembles import ENSEMBLES
     from semface.rpc.settings import ServerSettings
 
     engine = EmbeddedEngine(repository.root)
@@ -194,6 +195,9 @@ async def _check(repository: "ModelRepository", inference: str | None) -> dict[s
             problems[name] = await check_model(engine, repository, name)
             if other is not None and not problems[name]:
                 problems[name] = [said for said in [await compare_engines(engine, other, name)] if said]
+        for name in ENSEMBLES:
+            if other is not None and await other.offers(name):
+                problems[name] = [said for said in [await compare_ensemble(engine, other, name)] if said]
     finally:
         await engine.close()
         if other is not None:

@@ -1,18 +1,21 @@
 """A video to a recorded session and back."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
 
 from semface.cli.chain import Chain
 from semface.codec.bitstream import is_predicted
-from semface.codec.recording import SIGNATURE, Recording
+from semface.codec.recording import Recording
 from semface.codec.session import SessionDecoder, SessionEncoder
 from semface.descriptors import GROUPS, PORTION_GROUPS, Portion, portion_names
 from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import crop_face, face_square
-from semface.extraction.detection import FaceDetector
+from semface.extraction.detection import Detection, FaceDetector
 from semface.extraction.steadiness import SteadySquare
 from semface.extraction.video import Video
 
@@ -20,36 +23,34 @@ VIDEO_SUFFIXES: Final = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".av
 """What calls itself a video."""
 
 
-def is_recording(data: bytes) -> bool:
-    """Return whether ``data`` is a recorded session."""
-    return data.startswith(SIGNATURE)
-
-
 async def record(chain: Chain, path: Path, quality: str | None, portions: Portion) -> Recording:
-    """Code the largest face of each frame of the video at ``path``; raises NO_FACE where none shows one.
+    """Code the largest face of each frame of the video at ``path``, under a bar on standard error.
 
-    Where a frame shows no face, its place stays empty and a receiver holds the last one.
+    Where a frame shows no face, its place stays empty, a receiver holds the last one, and a key comes next. Raises
+    NO_FACE where none shows one, and what ``Video`` and ``SessionEncoder`` raise.
     """
-    encoder, detector, steady = (
-        SessionEncoder(chain.codec, quality, portions),
-        FaceDetector(chain.engine),
-        SteadySquare(),
-    )
-    frames = []
-    with Video(path) as video:
-        rate = video.frames_per_second
+    encoder = SessionEncoder(chain.codec, quality, portions)
+    detector, steady = FaceDetector(chain.engine), SteadySquare()
+    frames: list[bytes] = []
+    with Video(path) as video, Progress(console=Console(stderr=True)) as bar:
+        rate, task = video.frames_per_second, bar.add_task("frames", total=video.length)
         for picture in video.frames():
-            found = await detector.detect(picture)
-            if not found:
+            largest = largest_face(await detector.detect(picture))
+            square = None if largest is None else steady.follow(face_square(largest.box))
+            if square is None:
                 frames.append(b"")
-                continue
-            largest = max(found, key=lambda face: float(np.ptp(face.box.reshape(2, 2), axis=0).max()))
-            square = steady.follow(face_square(largest.box)) or face_square(largest.box)
-            described = await chain.extractor.describe([crop_face(picture, square)])
-            frames.append(await encoder.encode(described[0]))
+            else:
+                described = await chain.extractor.describe([crop_face(picture, square)])
+                frames.append(await encoder.encode(described[0], key=bool(frames) and not frames[-1]))
+            bar.advance(task)
     if not any(frames):
         raise SemfaceError(Reason.NO_FACE, f"{path}: no face was found in the video")
     return Recording(bytes.fromhex(chain.codec.model_hash), rate, frames)
+
+
+def largest_face(found: Sequence[Detection]) -> Detection | None:
+    """Return the face with the longest side, None where none was found."""
+    return max(found, key=lambda face: float(np.ptp(face.box.reshape(2, 2), axis=0).max()), default=None)
 
 
 def told(recording: Recording) -> dict[str, Any]:

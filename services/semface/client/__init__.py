@@ -27,6 +27,7 @@ from semface.client.answers import (
     Understanding,
     UnderstoodFace,
 )
+from semface.client.calls import Moment
 from semface.client.channel import AsyncClient, Client
 from semface.client.errors import CallError
 
@@ -44,6 +45,7 @@ __all__ = [
     "Frame",
     "FrameState",
     "Model",
+    "Moment",
     "Recognition",
     "ShownFace",
     "Timings",

@@ -38,6 +38,16 @@ Number = TypeVar("Number")
 FaceLike = ArrayLike | bytes
 """A face: its numbers (257,), or a bitstream frame."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A moving face at one moment; with ``refresh`` its frame is a key with all portions, as a receiver may ask for."""
+
+    face: ArrayLike
+    """(257,)."""
+    refresh: bool = False
+
+
 _OPERATING_POINTS: Final[Mapping[str, "understanding_pb2.OperatingPoint.ValueType"]] = MappingProxyType(
     {
         OperatingPoint.FAR_1E_2: understanding_pb2.OPERATING_POINT_FAR_1E_2,
@@ -230,11 +240,14 @@ def _frame(message: codec_pb2.Frame) -> answers.Frame:
 
 def moments(
     quality: str | int | None = None, portions: Portion = Portion.ALL
-) -> Callable[[ArrayLike], codec_pb2.EncodeStreamRequest]:
-    """Return what makes requests of the faces (257,) of a moving face; each request names quality and portions."""
+) -> Callable[[ArrayLike | Moment], codec_pb2.EncodeStreamRequest]:
+    """Return what makes requests of the moments of a moving face; each request names quality and portions."""
 
-    def request(face: ArrayLike) -> codec_pb2.EncodeStreamRequest:
-        message = codec_pb2.EncodeStreamRequest(face=pack_descriptors(face, portions), portions=pack_portions(portions))
+    def request(item: ArrayLike | Moment) -> codec_pb2.EncodeStreamRequest:
+        moment = item if isinstance(item, Moment) else Moment(item)
+        message = codec_pb2.EncodeStreamRequest(
+            face=pack_descriptors(moment.face, portions), portions=pack_portions(portions), refresh=moment.refresh
+        )
         if isinstance(quality, str):
             message.quality_name = quality
         elif quality is not None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from functools import wraps
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from semface.access.certificates import TlsFiles
 from semface.client import calls
 from semface.client.answers import Extraction, Frame, ShownFace
-from semface.client.calls import Call
+from semface.client.calls import Call, Moment
 from semface.client.connection import Connection
 from semface.client.errors import to_call_error
+from semface.client.stream_end import StreamEnd
 from semface.descriptors import Portion
 from semface.v1.codec_pb2 import DecodeStreamRequest
 from semface.v1.codec_pb2_grpc import CodecServiceStub
@@ -56,8 +57,17 @@ def _blocking(
 class _Client:
     """A connection, the deadline of each call and the key to show."""
 
-    def __init__(self, connection: Connection, seconds: float, key: str | None) -> None:
-        self._connection = connection
+    _maker: ClassVar[Any]
+    """What makes the channel: ``grpc`` or ``grpc.aio``."""
+
+    def __init__(
+        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
+    ) -> None:
+        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
+
+        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
+        """
+        self._connection = Connection(self._maker, address, tls)
         self._seconds = seconds
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
 
@@ -75,14 +85,7 @@ class _Client:
 class AsyncClient(_Client):
     """The services at one address, for one event loop. Every method raises ``CallError``."""
 
-    def __init__(
-        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
-    ) -> None:
-        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
-
-        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
-        """
-        super().__init__(Connection(grpc.aio, address, tls), seconds, key)
+    _maker: ClassVar[Any] = grpc.aio
 
     async def _run(self, call: Call[Answer]) -> Answer:
         try:
@@ -103,11 +106,16 @@ class AsyncClient(_Client):
                 yield calls.read_extraction(message)
 
     async def encode_stream(
-        self, faces: AsyncIterator[ArrayLike], *, quality: str | int | None = None, portions: Portion = Portion.ALL
+        self,
+        faces: AsyncIterator[ArrayLike | Moment],
+        *,
+        quality: str | int | None = None,
+        portions: Portion = Portion.ALL,
     ) -> AsyncIterator[Frame]:
         """Yield a frame for each of ``faces`` (257,), moments of one moving face: a key first, then predicted ones.
 
-        ``quality`` is a name or number, None the session's own. Ends and fails as ``extract_stream``.
+        A ``Moment`` with ``refresh`` becomes a key too. ``quality`` is a name or number, None the session's own. Ends
+        and fails as ``extract_stream``.
         """
         request = calls.moments(quality, portions)
         requests = (request(face) async for face in faces)
@@ -141,11 +149,14 @@ class AsyncClient(_Client):
                 call.cancel()
 
         call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata)
+        end = StreamEnd(call)
         try:
             async for answer in call:
                 yield answer
-        except grpc.RpcError as error:
-            raise to_call_error(error) from error
+        except grpc.RpcError as seen:
+            error = await end.error(seen)
+            if error is not None:
+                raise to_call_error(error) from error
         except asyncio.CancelledError:
             if not failures:
                 raise
@@ -181,14 +192,7 @@ class AsyncClient(_Client):
 class Client(_Client):
     """The services at one address, for threads. Every method raises ``CallError``."""
 
-    def __init__(
-        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
-    ) -> None:
-        """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
-
-        ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
-        """
-        super().__init__(Connection(grpc, address, tls), seconds, key)
+    _maker: ClassVar[Any] = grpc
 
     def _run(self, call: Call[Answer]) -> Answer:
         try:
@@ -203,7 +207,7 @@ class Client(_Client):
             yield calls.read_extraction(message)
 
     def encode_stream(
-        self, faces: Iterable[ArrayLike], *, quality: str | int | None = None, portions: Portion = Portion.ALL
+        self, faces: Iterable[ArrayLike | Moment], *, quality: str | int | None = None, portions: Portion = Portion.ALL
     ) -> Iterator[Frame]:
         """Yield a frame for each of ``faces`` as ``AsyncClient.encode_stream``; a thread of its own reads them."""
         messages = map(calls.moments(quality, portions), faces)

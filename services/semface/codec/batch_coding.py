@@ -16,7 +16,6 @@ Units = NDArray[np.uint64]
 _PROBABILITY_BITS: Final = np.uint64(24)
 _WORD_BITS: Final = np.uint64(32)
 _WORD: Final = np.uint64(0xFFFFFFFF)
-_STATE_BYTES: Final = 8
 _WORD_BYTES: Final = 4
 _ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 

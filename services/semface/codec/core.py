@@ -89,7 +89,7 @@ class Codec:
             raise SemfaceError(Reason.FIELD_INVALID, "at least one portion has to be coded", field="portions")
         if not len(faces):
             return []
-        latents = (await self.engine.infer(ANALYSIS_MODEL, {"descriptors": faces}))["latents"]
+        latents = await self.analyse(faces)
         if bits is None:
             return await self._frames(latents, chosen, portions)
         return await self._frames_within(latents, bits, portions)
@@ -126,11 +126,7 @@ class Codec:
 
     async def synthesise(self, latents: Latents, portions: Portion) -> Descriptors:
         """Return the numbers (N, 257) that g_s makes of ``latents`` (N, 256); 0 where they are not of ``portions``."""
-        values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
-        kept = np.zeros_like(values)
-        for portion in portions:
-            kept[:, PORTION_SLICES[portion]] = values[:, PORTION_SLICES[portion]]
-        return kept
+        return _only((await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"], portions)
 
     async def _frames_within(self, latents: Latents, bits: int, portions: Portion) -> list[bytes]:
         coarsest, *finer = self.prior.qualities
@@ -195,10 +191,10 @@ def _at(index: int, error: SemfaceError) -> SemfaceError:
 
 
 def _only(values: Descriptors, portions: Portion) -> Descriptors:
-    """Return the numbers (257,) of ``portions``, the others 0."""
+    """Return the numbers (…, 257) of ``portions``, the others 0."""
     if portions is Portion.ALL:
         return values
     kept = np.zeros_like(values)
     for portion in portions:
-        kept[PORTION_SLICES[portion]] = values[PORTION_SLICES[portion]]
+        kept[..., PORTION_SLICES[portion]] = values[..., PORTION_SLICES[portion]]
     return kept

@@ -31,7 +31,9 @@ _UNITS: Final = 1 << 24
 _UNITS_PER_FREQUENCY: Final = _UNITS // FREQUENCY_TOTAL
 _STATE_BITS: Final = 64
 _WORD_BITS: Final = 32
-_FEW: Final = 24
+_WORD_BYTES: Final = _WORD_BITS // 8
+FEW_TO_ENCODE: Final = 112
+FEW_TO_DECODE: Final = 48
 """So many payloads are coded one by one; from there on the arrays of a batch are quicker."""
 _FAMILY: Final = constriction.stream.model.Categorical(perfect=False)
 
@@ -52,7 +54,6 @@ class FrequencyTables:
         if table.size and (table.min() < 1 or (table.sum(axis=1, dtype=np.int64) != FREQUENCY_TOTAL).any()):
             raise ValueError("each frequency must be at least 1 and each table must sum to 2^16")
         self._frequencies = table.astype(np.int64)
-        self._weights = (self._frequencies * _UNITS_PER_FREQUENCY - 1).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self._frequencies)
@@ -72,32 +73,29 @@ class FrequencyTables:
         chosen = self._frequencies[np.arange(len(self)), np.asarray(symbols)]
         return float(FREQUENCY_BITS * chosen.size - np.log2(chosen).sum())
 
-    def encode(self, symbols: Symbols, lead: int = 0) -> bytes:
-        """Return the shortest byte string in the coder's final interval for ``symbols`` (n,), each in 0…S−1.
-
-        It begins with ``lead`` bits of 0, where whoever sends it may put something of their own.
-        """
+    def encode(self, symbols: Symbols) -> bytes:
+        """Return the shortest byte string in the coder's final interval for ``symbols`` (n,), each in 0…S−1."""
         if not len(self):
             return b""
         places, weights = self._intervals
         chosen = self._rows + symbols
         encoder = constriction.stream.queue.RangeEncoder()
         encoder.encode(places[chosen], _FAMILY, weights[chosen])
-        return shortest(encoder, lead)
+        return shortest(encoder)
 
     def encode_all(self, symbols: Symbols) -> list[bytes]:
         """Return what ``encode`` makes of each row of ``symbols`` (N, n)."""
-        if len(symbols) < _FEW or not len(self):
+        if len(symbols) < FEW_TO_ENCODE or not len(self):
             return [self.encode(row) for row in symbols]
-        return encode_batch(self._bounds, symbols)
+        return encode_batch(self.bounds, symbols)
 
     def decode_all(self, payloads: Sequence[bytes]) -> Symbols:
         """Return the symbols (N, n) of payloads that ``encode`` made.
 
         Raises :class:`DamagedPayload`, which tells the first payload that ``decode`` would refuse.
         """
-        if len(payloads) >= _FEW and len(self):
-            return decode_batch(self._bounds, payloads)
+        if len(payloads) >= FEW_TO_DECODE and len(self):
+            return decode_batch(self.bounds, payloads)
         symbols = np.empty((len(payloads), len(self)), np.int32)
         for index, payload in enumerate(payloads):
             try:
@@ -106,25 +104,27 @@ class FrequencyTables:
                 raise DamagedPayload(index) from error
         return symbols
 
-    def decode(self, payload: bytes, lead: int = 0) -> Symbols:
-        """Return the symbols (n,) of a payload that ``encode`` made with the same ``lead``.
+    def decode(self, payload: bytes) -> Symbols:
+        """Return the symbols (n,) of a payload that ``encode`` made.
 
         Raises BITSTREAM_CORRUPT for any byte string that ``encode`` does not make. Bytes after the end read as zero, so
         the work is bounded by n whatever the payload holds.
         """
-        if not len(self):
-            symbols = np.zeros(0, np.int32)
-        else:
-            message = _without_lead(payload, lead)
-            words = np.frombuffer(message + bytes(-len(message) % 4), dtype=">u4").astype(np.uint32)
-            try:
-                symbols = constriction.stream.queue.RangeDecoder(words).decode(_FAMILY, self._weights)
-            except (AssertionError, ValueError) as error:
-                raise SemfaceError(Reason.BITSTREAM_CORRUPT, "a payload is damaged: no symbol at this place") from error
+        next_symbol = range_decoder(payload).decode
+        try:
+            symbols = np.array([next_symbol(model) for model in self._models], np.int32)
+        except (AssertionError, ValueError) as error:
+            raise SemfaceError(Reason.BITSTREAM_CORRUPT, "a payload is damaged: no symbol at this place") from error
         # One message has one payload: this refuses what is longer or other than needed, and most damage a CRC misses.
-        if self.encode(symbols, lead) != payload:
+        if self.encode(symbols) != payload:
             raise SemfaceError(Reason.BITSTREAM_CORRUPT, "a payload is damaged: it is not what its symbols code to")
         return symbols
+
+    @cached_property
+    def _models(self) -> list[constriction.stream.model.Categorical]:
+        """One model for each symbol of a payload, made once: making it takes longer than decoding with it."""
+        weights = (self._frequencies * _UNITS_PER_FREQUENCY - 1).astype(np.float32)
+        return [constriction.stream.model.Categorical(row, perfect=False, lazy=False) for row in weights]
 
     @cached_property
     def _rows(self) -> NDArray[np.intp]:
@@ -132,7 +132,7 @@ class FrequencyTables:
         return np.arange(len(self)) * self.symbols
 
     @cached_property
-    def _bounds(self) -> Units:
+    def bounds(self) -> Units:
         """(n, S + 1) where each symbol begins among the coder's units."""
         ends = _UNITS_PER_FREQUENCY * self._frequencies.cumsum(axis=1)
         return np.concatenate([np.zeros((len(self), 1), np.int64), ends], axis=1).astype(np.uint64)
@@ -140,7 +140,7 @@ class FrequencyTables:
     @cached_property
     def _intervals(self) -> tuple[Symbols, NDArray[np.float32]]:
         """For each entry of all tables: its place (n·S,) in a table of 3 symbols, and that table's weights (n·S, 3)."""
-        below = self._bounds[:, :-1].astype(np.int64).ravel()
+        below = self.bounds[:, :-1].astype(np.int64).ravel()
         share = _UNITS_PER_FREQUENCY * self._frequencies.ravel()
         above = _UNITS - below - share
         # No symbol may have no units: where nothing lies on one side, the other side is halved.
@@ -152,15 +152,13 @@ class FrequencyTables:
         return places, (units - 1).astype(np.float32)
 
 
-def _without_lead(payload: bytes, lead: int) -> bytes:
-    """Return ``payload`` moved to the left by ``lead`` bits; those that fall out are looked at by ``decode``'s end."""
-    if not lead:
-        return payload
-    moved = int.from_bytes(payload, "big") << lead & (1 << 8 * len(payload)) - 1
-    return moved.to_bytes(len(payload), "big")
+def range_decoder(message: bytes) -> constriction.stream.queue.RangeDecoder:
+    """Return a decoder of ``message``, after which zeros are read."""
+    words = np.frombuffer(message + bytes(-len(message) % _WORD_BYTES), dtype=">u4")
+    return constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
 
 
-def shortest(encoder: constriction.stream.queue.RangeEncoder, lead: int) -> bytes:
+def shortest(encoder: constriction.stream.queue.RangeEncoder, lead: int = 0) -> bytes:
     """Return the shortest byte string that, followed by zeros, lies in the final interval [low, low + width).
 
     It begins with ``lead`` bits of 0 that are no part of the number.

@@ -12,7 +12,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.codec.entropy import FREQUENCY_BITS, FREQUENCY_TOTAL, shortest
+from semface.codec.entropy import FREQUENCY_BITS, FREQUENCY_TOTAL, range_decoder, shortest
 from semface.errors import Reason, SemfaceError
 
 LIMIT: Final = 63
@@ -109,8 +109,7 @@ class Motion:
         Its first 4 bits are not looked at. Raises BITSTREAM_CORRUPT for what ``encode`` cannot have made.
         """
         moved = int.from_bytes(payload, "big") << LEAD & (1 << 8 * len(payload)) - 1
-        message = moved.to_bytes(len(payload), "big") + bytes(-len(payload) % 4)
-        decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(message, dtype=">u4").astype(np.uint32))
+        decoder = range_decoder(moved.to_bytes(len(payload), "big"))
         try:
             first = int(decoder.decode(_FAMILY, _WEIGHTS[LIVELINESS_SCALE][None])[0])
             liveliness = first - LIMIT

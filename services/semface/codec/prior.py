@@ -56,8 +56,10 @@ class PortionPrior:
     def quantise(self, latents: Latents) -> Symbols:
         """Return the symbols (N, n) of ``latents`` (N, 256): latent × gain, rounded, kept within the tables."""
         with np.errstate(over="ignore", invalid="ignore"):
-            integers = np.nan_to_num(np.rint(latents[:, self.latents] * self.gains)) - self.minimum
-        return np.clip(integers, 0, self.tables.symbols - 1).astype(np.int32)
+            integers = np.rint(latents.take(self.latents, axis=1) * self.gains)
+        if not np.isfinite(integers).all():
+            integers = np.nan_to_num(integers)
+        return np.minimum(np.maximum(integers - self.minimum, 0), self.tables.symbols - 1).astype(np.int32)
 
     def dequantise(self, symbols: Symbols) -> Latents:
         """Return the float32 values (n,) of the coded latents: one exact integer divided by the gain."""

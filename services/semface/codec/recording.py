@@ -19,6 +19,11 @@ _LARGEST: Final = (1 << 8 * _RATE_BYTES) - 1
 _LONG: Final = 1 << 7
 
 
+def is_recording(data: bytes) -> bool:
+    """Return whether ``data`` calls itself a recorded session."""
+    return data.startswith(SIGNATURE)
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The frames of one session."""
@@ -46,7 +51,7 @@ class Recording:
         place = len(SIGNATURE) + HASH_BYTES
         head = data[place : place + 2 * _RATE_BYTES]
         denominator = int.from_bytes(head[_RATE_BYTES:], "big")
-        if not data.startswith(SIGNATURE) or len(head) < 2 * _RATE_BYTES or not denominator:
+        if not is_recording(data) or len(head) < 2 * _RATE_BYTES or not denominator:
             raise SemfaceError(Reason.BITSTREAM_CORRUPT, "the head of the recording is damaged")
         rate = Fraction(int.from_bytes(head[:_RATE_BYTES], "big"), denominator)
         frames, place = [], place + len(head)

@@ -123,17 +123,18 @@ class SessionEncoder:
         self._interval, self._steering = key_interval, Steering(codec, bit_weight)
         self._chain: _Chain | None = None
 
-    async def encode(self, descriptors: ArrayLike, *, refresh: bool = False) -> bytes:
+    async def encode(self, descriptors: ArrayLike, *, refresh: bool = False, key: bool = False) -> bytes:
         """Return the next frame, of ``descriptors`` (257,).
 
         The first frame is a key with all portions, and so is one with ``refresh``; later keys leave identity out. A key
-        also comes where the face moves farther than differences reach. Raises DESCRIPTOR_SHAPE or NOT_FINITE.
+        also comes with ``key``, as after moments of which nothing was sent, and where the face moves farther than
+        differences reach. Raises DESCRIPTOR_SHAPE or NOT_FINITE.
         """
         face, chain = validate(descriptors)[0], self._chain
         if chain is None or refresh:
             return await self._key(face, self._portions)
         differences = None
-        if chain.number + 1 < self._interval:
+        if not key and chain.number + 1 < self._interval:
             differences = await self._steering.choose(chain.prior, chain.motion, face)
         if differences is None:
             return await self._key(face, self._portions & ~Portion.IDENTITY)

@@ -66,7 +66,8 @@ class Steering:
         wanted = prior.scaled(latents)[0].astype(np.float64) - motion.latents
         if np.abs(prior.quantise(latents)[0] - motion.latents).max(initial=0) > LIMIT:
             return None
-        aim = (await self._effects(face[None], face))[0]
+        unit = FAR * float(eye_distances(landmarks(face[None]))[0])
+        aim = (await self._effects(face[None], unit))[0]
         lowest = np.maximum(-motion.latents, -LIMIT)
         highest = np.minimum(prior.tables.symbols - 1 - motion.latents, LIMIT)
         costs = self._bit_weight * motion.bits()
@@ -74,35 +75,38 @@ class Steering:
         candidates = [np.clip(np.rint(wanted).astype(np.int64), lowest, highest)]
         for _ in range(MEASURES):
             around = motion.latents + chosen + np.eye(len(wanted) + 1, len(wanted), -1, dtype=np.int64)
-            effects = await self._received(prior, around, face)
+            effects = await self._received(prior, around, face, unit)
             slope = (effects[1:] - effects[0]).T
             metric = slope.T @ slope + LATENT_WEIGHT * np.eye(len(wanted))
             pull = slope.T @ (aim - effects[0] + slope @ chosen) + LATENT_WEIGHT * wanted
-            chosen = _descend(metric, pull, costs, lowest, highest)
+            before, chosen = chosen, _descend(metric, pull, costs, lowest, highest)
             candidates.append(chosen)
+            if np.array_equal(before, chosen):
+                break
         # Where the face moves far the slopes are wrong: what is really received decides.
         tried = np.stack(candidates)
-        cost = np.square(await self._received(prior, motion.latents + tried, face) - aim).sum(axis=1)
+        cost = np.square(await self._received(prior, motion.latents + tried, face, unit) - aim).sum(axis=1)
         cost += LATENT_WEIGHT * np.square(tried - wanted).sum(axis=1)
         cost += costs[np.arange(len(wanted)), tried + LIMIT].sum(axis=1)
         return tried[int(cost.argmin())]
 
-    async def _received(self, prior: PortionPrior, symbols: NDArray[np.integer], face: Descriptors) -> Array:
+    async def _received(
+        self, prior: PortionPrior, symbols: NDArray[np.integer], face: Descriptors, unit: float
+    ) -> Array:
         """Return the effects (N, m) of ``symbols`` (N, n) once decoded, on the shape of ``face`` (257,)."""
         latents = np.zeros((len(symbols), LATENT_SIZE), np.float32)
         latents[:, prior.latents] = prior.dequantise(symbols.astype(np.int32))
         faces = await self._codec.synthesise(latents, Portion.EXPRESSION)
         faces[:, GROUPS["shape"]] = face[GROUPS["shape"]]
-        return await self._effects(faces, face)
+        return await self._effects(faces, unit)
 
-    async def _effects(self, faces: Descriptors, unit: Descriptors) -> Array:
+    async def _effects(self, faces: Descriptors, unit: float) -> Array:
         """Return what ``faces`` (N, 257) show, (N, m), scaled so that the squares of differences add up to what counts.
 
-        Landmarks are over the outer eye corners of the face ``unit`` (257,).
+        Landmarks that are ``unit`` off, in sides of the face square, count 1.
         """
-        first, second = landmarks(unit[None]).reshape(-1, 2)[list(OUTER_EYES)]
         points = landmarks(faces)
-        effects = [points / (FAR * np.linalg.norm(first - second) * np.sqrt(points.shape[1] / 2))]
+        effects = [points / (unit * np.sqrt(points.shape[1] / 2))]
         if self._tells is None:
             self._tells = await self._codec.engine.ready(EXPRESSION_MODEL)
         if self._tells:
@@ -116,9 +120,15 @@ def landmarks(faces: Descriptors) -> Array:
     """Return the 68 landmarks of ``faces`` (N, 257) in the face square as (N, 136), the square's side being 1."""
     groups = split(faces)
     mean, shape, expression = _heads()
-    heads = mean + np.tensordot(groups["shape"], shape, 1) + np.tensordot(groups["expression"], expression, 1)
-    points = project(heads, groups["rotation"], groups["translation"])[0]
+    heads = mean + groups["shape"] @ shape + groups["expression"] @ expression
+    points = project(heads.reshape(len(faces), -1, 3), groups["rotation"], groups["translation"])[0]
     return points.reshape(len(faces), -1).astype(np.float64)
+
+
+def eye_distances(points: Array) -> Array:
+    """Return how far the outer eye corners are apart (N,) among landmarks (N, 136), in the same unit."""
+    first, second = (points[:, 2 * corner : 2 * corner + 2] for corner in OUTER_EYES)
+    return np.linalg.norm(first - second, axis=1)
 
 
 def _descend(metric: Array, pull: Array, costs: Array, lowest: Integers, highest: Integers) -> Integers:
@@ -127,25 +137,34 @@ def _descend(metric: Array, pull: Array, costs: Array, lowest: Integers, highest
     ``costs`` (n, 2·LIMIT + 1) of each value of each x; x stays within ``lowest`` and ``highest``. It starts from 0, so
     what need not move does not.
     """
-    rows, steps = np.arange(len(pull)), np.array([[-1], [1]])
-    x, slope = np.zeros(len(pull), np.int64), -pull
+    x, diagonal = np.zeros(len(pull), np.int64), np.diag(metric).copy()
+    slope, doubled = -2 * pull, 2 * metric
+    values = np.arange(-LIMIT - 1, LIMIT + 2)
+    # One value more on each side, so that every x has neighbours; what may not be costs infinitely much.
+    costs = np.pad(costs, ((0, 0), (1, 1)))
+    costs[(values < lowest[:, None]) | (values > highest[:, None])] = np.inf
+    now = costs[:, LIMIT + 1].copy()
+    below, above = costs[:, LIMIT].copy(), costs[:, LIMIT + 2].copy()
     for _ in range(MOST_MOVES):
-        after = x + steps
-        places = np.clip(after, -LIMIT, LIMIT) + LIMIT
-        change = np.diag(metric) + 2 * steps * slope + costs[rows, places] - costs[rows, x + LIMIT]
-        change[(after < lowest) | (after > highest)] = np.inf
-        way, place = divmod(int(change.argmin()), len(pull))
-        if change[way, place] >= 0:
+        down, up = diagonal - slope + below - now, diagonal + slope + above - now
+        first, second = int(down.argmin()), int(up.argmin())
+        step, place = (-1, first) if down[first] <= up[second] else (1, second)
+        if (down if step < 0 else up)[place] >= 0:
             break
-        step = int(steps[way, 0])
         x[place] += step
-        slope = slope + step * metric[place]
+        column = int(x[place]) + LIMIT + 1
+        below[place], now[place], above[place] = costs[place, column - 1 : column + 2]
+        slope += step * doubled[place]
     return x
 
 
 @cache
 def _heads() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """The landmarks of the mean head (68, 3), and how shape (80, 68, 3) and expression (64, 68, 3) move them."""
+    """The landmarks (68 · 3,) of the mean head, and how shape (80, 68 · 3) and expression (64, 68 · 3) move them."""
     model = MorphableModel.shipped()
     chosen = model.landmarks68
-    return model.mean_shape[chosen], model.shape_basis[:, chosen], model.expression_basis[:, chosen]
+    mean, shape, expression = (
+        basis[..., chosen, :].reshape(*basis.shape[:-2], -1)
+        for basis in (model.mean_shape, model.shape_basis, model.expression_basis)
+    )
+    return mean, shape, expression

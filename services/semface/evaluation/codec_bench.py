@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.codec.bitstream import unpack
 from semface.codec.core import Codec
 from semface.codec.entropy import FREQUENCY_TOTAL, FrequencyTables, Symbols
 from semface.codec.prior import LATENT_SIZE, SYNTHESIS_MODEL, Quality
 from semface.descriptors import Descriptors
+from semface.evaluation.coding import mean_frame_bits, read_integers
 from semface.inference.engine import Engine
 
 SEED: Final = 1
@@ -69,16 +69,17 @@ async def measure_codec(
     frames = await codec.encode(faces, chosen.index)
     await codec.decode(frames)
     seconds, processor = time.perf_counter() - start, time.process_time() - before
+    _, payload_bits, entropy_bits = read_integers(codec, chosen, frames)
     middle, late = np.percentile(1e3 * times, [50, 99])
     return CodecFigures(
         quality=chosen.name,
-        bits_mean=8 * float(np.mean([len(frame) for frame in frames])),
+        bits_mean=mean_frame_bits(frames),
         encode_decode_p50_ms=float(middle),
         encode_decode_p99_ms=float(late),
         faces_per_second_batched=batch / seconds,
         encode_decode_processor_ms=1e3 * alone / rounds,
         faces_per_processor_second_batched=batch / processor,
-        bits_over_entropy=_bits_over_entropy(codec, chosen, frames),
+        bits_over_entropy=payload_bits / entropy_bits,
     )
 
 
@@ -105,7 +106,7 @@ async def _nearest(engine: Engine, codec: Codec) -> Quality:
     sizes = []
     for quality in codec.prior.qualities:
         frames = await codec.encode(await draw_faces(engine, quality, SAMPLE, SEED), quality.index)
-        sizes.append(8 * float(np.mean([len(frame) for frame in frames])))
+        sizes.append(mean_frame_bits(frames))
     return codec.prior.qualities[int(np.abs(np.array(sizes) - REFERENCE_BITS).argmin())]
 
 
@@ -113,14 +114,3 @@ async def _once(codec: Codec, face: Descriptors, quality: Quality) -> float:
     start = time.perf_counter()
     await codec.decode(await codec.encode(face, quality.index))
     return time.perf_counter() - start
-
-
-def _bits_over_entropy(codec: Codec, quality: Quality, frames: list[bytes]) -> float:
-    spent, ideal = 0, 0.0
-    for frame in frames:
-        _, payloads = unpack(frame, bytes.fromhex(codec.model_hash))
-        for portion, payload in payloads.items():
-            tables = quality.portions[portion].tables
-            spent += 8 * len(payload)
-            ideal += tables.ideal_bits(tables.decode(payload))
-    return spent / ideal

@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from semface.codec.core import Codec
-from semface.codec.prior import Quality
-from semface.descriptors import PORTION_SLICES, Descriptors, Portion
-from semface.evaluation.coding import CODING_BATCH, ReceivedFaces
-from semface.evaluation.paper_coder import encode_order0, mean_bits
-from semface.evaluation.rate import PAPER_FACES, Task, read_integers
+from semface.descriptors import PORTION_SLICES, Descriptors
+from semface.evaluation.coding import ReceivedFaces, mean_frame_bits, read_integers, transmit
+from semface.evaluation.paper_coder import encode_order0, evenly_chosen, mean_bits
+from semface.evaluation.rate import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +45,18 @@ async def compare_layers(
     judged = await task.judge(ReceivedFaces(task.faces, task.portion, None))
     points = [LayerPoint(task.name, "not coded", "uncoded", judged.accuracy, None)]
     for quality in ours.prior.qualities:
-        frames, decoded = await _send(ours, quality, task.faces, task.portion)
-        bits = 8 * float(np.mean([len(frame) for frame in frames]))
-        points.append(await _point(task, "ours", quality.name, decoded, bits))
+        frames, decoded = await transmit(ours, task.faces, task.portion, quality=quality.index)
+        points.append(await _point(task, "ours", quality.name, decoded, mean_frame_bits(frames)))
     alone = np.zeros_like(task.faces)
     alone[:, PORTION_SLICES[task.portion]] = task.faces[:, PORTION_SLICES[task.portion]]
     for way, codecs in (("zero-padded", zero_padded), ("retrained", retrained)):
         for name, codec in codecs:
             for quality in codec.prior.qualities:
-                frames, decoded = await _send(codec, quality, alone, Portion.ALL)
+                frames, decoded = await transmit(codec, alone, quality=quality.index)
                 integers = read_integers(codec, quality, frames)[0]
-                bits = mean_bits(encode_order0, list(integers[:: max(1, len(integers) // PAPER_FACES)]))
+                bits = mean_bits(encode_order0, evenly_chosen(integers))
                 points.append(await _point(task, way, name, decoded, bits))
     return points
-
-
-async def _send(
-    codec: Codec, quality: Quality, faces: Descriptors, portions: Portion
-) -> tuple[list[bytes], Descriptors]:
-    """Return the frames of ``faces`` (N, 257) and the numbers decoded from them."""
-    frames: list[bytes] = []
-    decoded: list[Descriptors] = []
-    for start in range(0, len(faces), CODING_BATCH):
-        batch = await codec.encode(faces[start : start + CODING_BATCH], quality.index, portions)
-        frames += batch
-        decoded += [face.descriptors for face in await codec.decode(batch)]
-    return frames, np.array(decoded, np.float32).reshape(-1, faces.shape[1])
 
 
 async def _point(task: Task, way: str, quality: str, decoded: Descriptors, bits: float) -> LayerPoint:

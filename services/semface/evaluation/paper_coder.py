@@ -10,12 +10,15 @@ from itertools import islice
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from semface.errors import Reason, SemfaceError
 
 PPM_ORDER: Final = 6
 PPM_MEMORY: Final = 1 << 20
+
+MEAN_FACES: Final = 1000
+"""The coders are slow: a mean is over this many faces, evenly chosen."""
 
 
 def golomb_bits(integers: ArrayLike) -> list[int]:
@@ -106,6 +109,11 @@ def decode_ppm(payload: bytes, count: int) -> list[int]:
             yield from (byte >> place & 1 for place in range(7, -1, -1))
 
     return list(islice(read_golomb(bits()), count))
+
+
+def evenly_chosen(integers: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+    """Return about ``MEAN_FACES`` of the faces' ``integers`` (N, 256), or all where there are no more."""
+    return list(integers[:: max(1, len(integers) // MEAN_FACES)])
 
 
 def mean_bits(encode: Callable[[ArrayLike], bytes], faces: Sequence[ArrayLike]) -> float:

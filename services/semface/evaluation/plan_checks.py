@@ -16,7 +16,7 @@ from semface.codec.core import Codec
 from semface.codec.prior import ANALYSIS_MODEL, SYNTHESIS_MODEL, Latents
 from semface.descriptors import PORTION_SLICES, Descriptors, Portion
 from semface.extraction.core import DESCRIPTION_MODEL
-from semface.inference.engine import Arrays, Engine, ModelMetadata
+from semface.inference.engine import Arrays, Engine, ModelMetadata, join_rows, split_rows
 from semface.meaning import DEFAULT_OPERATING_POINT
 from semface.understanding.core import EXPRESSION_MODEL, Understanding
 
@@ -44,12 +44,8 @@ class SubstitutedEngine:
         """See :meth:`semface.inference.engine.Engine.infer`."""
         if model != self._model:
             return await self._below.infer(model, inputs)
-        rows, most = len(next(iter(inputs.values()))), self.metadata(model).max_batch_size
-        parts = [
-            self._run({name: array[start : start + most] for name, array in inputs.items()})
-            for start in range(0, rows, most)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        parts = split_rows(inputs, self.metadata(model).max_batch_size)
+        return join_rows([self._run(part) for part in parts])
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`."""

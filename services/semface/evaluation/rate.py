@@ -8,25 +8,21 @@ no head, no check and no portions.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from semface.codec.bitstream import drop, unpack
+from semface.codec.bitstream import drop
 from semface.codec.core import Codec
-from semface.codec.prior import LATENT_SIZE, Quality
+from semface.codec.prior import Quality
 from semface.descriptors import Descriptors, Portion
-from semface.evaluation.coding import CODING_BATCH, ReceivedFaces
+from semface.evaluation.coding import ReceivedFaces, mean_frame_bits, read_integers, transmit
 from semface.evaluation.expression import evaluate_expression, read_labels
-from semface.evaluation.paper_coder import encode_order0, encode_ppm, mean_bits
+from semface.evaluation.paper_coder import encode_order0, encode_ppm, evenly_chosen, mean_bits
 from semface.evaluation.pictures import DescribedPictures, PictureArchive, Progress
 from semface.evaluation.serving_path import ServingPath
 from semface.evaluation.verification import Pairs, evaluate_verification, read_pairs
 from semface.understanding.core import Understanding
-
-PAPER_FACES: Final = 1000
-"""The paper's coder is slow: it codes this many faces, evenly chosen, for its mean."""
 
 
 class Judged(Protocol):
@@ -156,41 +152,20 @@ async def measure_rate(
 
 
 async def _measure(task: Task, name: str, codec: Codec, quality: Quality, *, ppm: bool) -> RatePoint:
-    frames: list[bytes] = []
-    decoded = []
-    for start in range(0, len(task.faces), CODING_BATCH):
-        batch = await codec.encode(task.faces[start : start + CODING_BATCH], quality.index)
-        frames += batch
-        decoded += [face.descriptors for face in await codec.decode(batch)]
+    frames, decoded = await transmit(codec, task.faces, quality=quality.index)
     bits = np.array([8 * len(frame) for frame in frames])
-    result = await task.judge(ReceivedFaces(np.array(decoded), Portion.ALL, bits))
+    result = await task.judge(ReceivedFaces(decoded, Portion.ALL, bits))
     integers, payload_bits, entropy_bits = read_integers(codec, quality, frames)
-    some = list(integers[:: max(1, len(integers) // PAPER_FACES)])
+    some = evenly_chosen(integers)
     return RatePoint(
         task.name,
         name,
         quality.name,
         result.accuracy,
         frame_bits=float(bits.mean()),
-        portion_bits=8 * float(np.mean([len(drop(frame, ~task.portion)) for frame in frames])),
+        portion_bits=mean_frame_bits([drop(frame, ~task.portion) for frame in frames]),
         payload_bits=payload_bits,
         entropy_bits=entropy_bits,
         paper_bits=mean_bits(encode_order0, some),
         ppm_bits=mean_bits(encode_ppm, some) if ppm else None,
     )
-
-
-def read_integers(codec: Codec, quality: Quality, frames: Sequence[bytes]) -> tuple[NDArray[np.int32], float, float]:
-    """Return the integers (N, 256) of ``frames`` at one quality, and the mean bits of payloads and of their entropy.
-
-    Latents that are not coded are 0. Payload bits are without checks.
-    """
-    payloads = [unpack(frame, bytes.fromhex(codec.model_hash))[1] for frame in frames]
-    integers = np.zeros((len(frames), LATENT_SIZE), np.int32)
-    spent, ideal = 0, 0.0
-    for portion, prior in quality.portions.items():
-        symbols = prior.tables.decode_all([held[portion] for held in payloads])
-        integers[:, prior.latents] = symbols + prior.minimum
-        spent += sum(8 * len(held[portion]) for held in payloads)
-        ideal += prior.tables.ideal_bits(symbols)
-    return integers, spent / len(frames), ideal / len(frames)

@@ -16,16 +16,20 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput  # type: ignore[import-untyped]
 from tritonclient.grpc.aio import InferenceServerClient  # type: ignore[import-untyped]
 
+from semface.codec.prior import SYNTHESIS_MODEL
+from semface.descriptors import PORTION_SLICES, Portion
 from semface.extraction.core import DESCRIPTION_MODEL
 from semface.inference.checking import compare_engines
 from semface.inference.cpu_server import CpuServer
 from semface.inference.derived_repository import build_repository
 from semface.inference.embedded import EmbeddedEngine
 from semface.inference.engine import Arrays, Engine
+from semface.inference.ensembles import UNDERSTAND_ENSEMBLE
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import CONFIG_FILE, ModelRepository
 from semface.inference.target import Target
 from semface.inference.triton import TritonEngine
+from semface.understanding.core import EXPRESSION_MODEL, VERIFICATION_MODEL
 
 CLIENT_MODEL: Final = "codec_analysis"
 """The network whose calls are timed against the bare client: small, so that the client's part shows."""
@@ -55,6 +59,8 @@ class TritonFigures:
     latency_p50_ms: float
     delay_latency_ratio: float
     """Median latency with the configured queue delay over that without."""
+    ensemble_ratio: float
+    """Median time of one call of the ensemble ``understand`` over that of the three calls in its place."""
 
     def as_dict(self) -> dict[str, float | bool]:
         """Return the figures by name."""
@@ -109,6 +115,7 @@ async def _round(
         after = await _counts(client, DESCRIPTION_MODEL)
         undelayed = await _load(triton, DESCRIPTION_MODEL + UNDELAYED_SUFFIX, concurrency, requests)
         bare, ours = await _client_times(triton, client, requests)
+        ensemble, plain = await _understanding_times(triton, requests)
     return {
         "embedded_per_second": inside.per_second,
         "triton_per_second": outside.per_second,
@@ -118,6 +125,7 @@ async def _round(
         "mean_batch": (after[0] - before[0]) / (after[1] - before[1]),
         "latency_p50_ms": outside.median_ms,
         "delay_latency_ratio": outside.median_ms / undelayed.median_ms,
+        "ensemble_ratio": ensemble / plain,
     }
 
 
@@ -161,10 +169,32 @@ async def _client_times(engine: TritonEngine, client: Any, calls: int) -> tuple[
     async def ours() -> NDArray[Any]:
         return (await engine.infer(CLIENT_MODEL, inputs))[output]
 
-    ways: tuple[Callable[[], Awaitable[Any]], ...] = (bare, ours)
-    times: tuple[list[float], ...] = ([], [])
+    return await _times_in_turns(bare, ours, calls)
+
+
+async def _understanding_times(engine: TritonEngine, calls: int) -> tuple[float, float]:
+    """Return the median milliseconds from latents to both answers in one call of the ensemble, and in three calls."""
+    inputs = example_inputs(engine.metadata(UNDERSTAND_ENSEMBLE), rows=1)
+
+    async def together() -> Arrays:
+        return await engine.infer(UNDERSTAND_ENSEMBLE, inputs)
+
+    async def apart() -> list[Arrays]:
+        decoded = (await engine.infer(SYNTHESIS_MODEL, inputs))["descriptors"]
+        asked = ((EXPRESSION_MODEL, Portion.EXPRESSION), (VERIFICATION_MODEL, Portion.IDENTITY))
+        parts = [(model, np.ascontiguousarray(decoded[:, PORTION_SLICES[portion]])) for model, portion in asked]
+        return list(await asyncio.gather(*(engine.infer(model, {"descriptors": part}) for model, part in parts)))
+
+    return await _times_in_turns(together, apart, calls)
+
+
+async def _times_in_turns(
+    first: Callable[[], Awaitable[Any]], second: Callable[[], Awaitable[Any]], calls: int
+) -> tuple[float, float]:
+    """Return the median milliseconds of one call of each way, taken in short turns."""
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(max(1, calls // CALLS_BETWEEN_TURNS)):
-        for call, taken in zip(ways, times, strict=True):
+        for call, taken in zip((first, second), times, strict=True):
             for _ in range(CALLS_BETWEEN_TURNS):
                 started = time.perf_counter()
                 await call()

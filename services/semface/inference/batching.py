@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.inference.engine import Arrays
+from semface.inference.engine import Arrays, join_rows, row_count, split_rows
 
 Outputs = dict[str, NDArray[Any]]
 Run = Callable[[Arrays], Outputs]
@@ -58,15 +58,11 @@ class Batcher:
 
     async def submit(self, inputs: Arrays) -> Outputs:
         """Return the network's outputs for ``inputs``, whose arrays all have the same number of rows, at least one."""
-        rows = len(next(iter(inputs.values())))
+        rows = row_count(inputs)
         if rows <= self._max_rows:
             return await self._enqueue(inputs, rows)
-        parts = [
-            {name: array[start : start + self._max_rows] for name, array in inputs.items()}
-            for start in range(0, rows, self._max_rows)
-        ]
-        answers = await asyncio.gather(*(self._enqueue(part, len(next(iter(part.values())))) for part in parts))
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        parts = split_rows(inputs, self._max_rows)
+        return join_rows(await asyncio.gather(*(self._enqueue(part, row_count(part)) for part in parts)))
 
     def _enqueue(self, inputs: Arrays, rows: int) -> asyncio.Future[Outputs]:
         kind = tuple((name, array.shape[1:]) for name, array in sorted(inputs.items()))
@@ -138,11 +134,10 @@ def run_together(run: Run, requests: Sequence[Arrays]) -> list[Outputs | Excepti
     """Run ``requests`` as one batch and return each one's rows; when the batch fails, each is run alone."""
     if len(requests) == 1:
         return [_attempt(run, requests[0])]
-    merged = {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
-    outputs = _attempt(run, merged)
+    outputs = _attempt(run, join_rows(requests))
     if isinstance(outputs, Exception):
         return [_attempt(run, request) for request in requests]
-    ends = np.cumsum([len(next(iter(request.values()))) for request in requests])[:-1]
+    ends = np.cumsum([row_count(request) for request in requests])[:-1]
     parts = {name: np.split(array, ends) for name, array in outputs.items()}
     return [{name: parts[name][index] for name in parts} for index in range(len(requests))]
 

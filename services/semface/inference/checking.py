@@ -5,7 +5,8 @@ import onnxruntime as ort
 
 from semface.errors import SemfaceError
 from semface.inference.cards import CARD_FILE
-from semface.inference.engine import Engine, ModelMetadata, TensorMetadata
+from semface.inference.engine import Arrays, Engine, ModelMetadata, TensorMetadata
+from semface.inference.ensembles import ENSEMBLES, run_steps
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
 
@@ -77,10 +78,24 @@ async def compare_engines(first: Engine, second: Engine, name: str) -> str:
     model = first.metadata(name)
     inputs = example_inputs(model, rows=min(AGREEMENT_ROWS, model.max_batch_size))
     try:
-        ours, theirs = await first.infer(name, inputs), await second.infer(name, inputs)
+        return _difference(await first.infer(name, inputs), await second.infer(name, inputs))
     except SemfaceError as error:
         return error.message
-    furthest = max(float(np.abs(ours[key].astype(np.float64) - theirs[key]).max()) for key in ours)
+
+
+async def compare_ensemble(plain: Engine, server: Engine, name: str) -> str:
+    """Return how far one call of ensemble ``name`` of ``server`` is from the calls of ``plain`` in its place."""
+    model = server.metadata(name)
+    inputs = example_inputs(model, rows=min(AGREEMENT_ROWS, model.max_batch_size))
+    try:
+        tensors = await run_steps(plain, ENSEMBLES[name], inputs)
+        return _difference({key: tensors[key] for key in ENSEMBLES[name].outputs}, await server.infer(name, inputs))
+    except SemfaceError as error:
+        return error.message
+
+
+def _difference(ours: Arrays, theirs: Arrays) -> str:
     if all(np.array_equal(ours[key], theirs[key]) for key in ours):
         return ""
+    furthest = max(float(np.abs(ours[key].astype(np.float64) - theirs[key]).max()) for key in ours)
     return f"answers differ between the engines by up to {furthest:.3g}"

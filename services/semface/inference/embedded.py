@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 from semface.inference.batching import Batcher, Run
-from semface.inference.engine import Arrays, ModelMetadata, check_inputs
+from semface.inference.engine import Arrays, ModelMetadata, check_inputs, row_count
 from semface.inference.repository import ModelRepository, RepositoryModel
 
 _DIRECT_BYTES: Final = 1 << 22
@@ -42,7 +42,7 @@ class EmbeddedEngine:
     async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See :meth:`semface.inference.engine.Engine.infer`."""
         direct = self._direct.get(model)
-        if direct is not None and len(next(iter(inputs.values()), ())) <= direct[1]:
+        if direct is not None and row_count(inputs) <= direct[1]:
             check_inputs(self.metadata(model), inputs)
             return direct[0](inputs)
         batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})

@@ -1,6 +1,6 @@
 """What every engine offers: networks run by name on arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -98,6 +98,26 @@ def open_engine(settings: EngineSettings) -> Engine:
         return TritonEngine(settings.inference.removeprefix(TRITON_SCHEME), settings.model_repository)
     message = f"SEMFACE_INFERENCE must be 'embedded' or '{TRITON_SCHEME}host:port'"
     raise SemfaceError(Reason.FIELD_INVALID, message, field="inference")
+
+
+def row_count(inputs: Arrays) -> int:
+    """Return how many rows ``inputs`` have."""
+    return len(next(iter(inputs.values()), ()))
+
+
+def split_rows(inputs: Arrays, most: int) -> list[Arrays]:
+    """Return ``inputs`` in parts of ``most`` rows at most, in order."""
+    return [
+        {name: array[start : start + most] for name, array in inputs.items()}
+        for start in range(0, row_count(inputs), most)
+    ]
+
+
+def join_rows(parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    """Return ``parts`` laid end to end."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def check_inputs(model: ModelMetadata, inputs: Arrays) -> None:

@@ -7,10 +7,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from semface.descriptors import Portion
-from semface.inference.engine import ModelMetadata, TensorMetadata
+import numpy as np
+from numpy.typing import NDArray
+
+from semface.descriptors import PORTION_SLICES, Portion
+from semface.inference.engine import Arrays, Engine, ModelMetadata, TensorMetadata
 from semface.inference.repository import ModelRepository
 
 SELECTION_MODEL: Final = "portion_selection"
@@ -90,6 +93,23 @@ SELECTED_PORTIONS: Final = MappingProxyType({"identity": Portion.IDENTITY, "expr
 def members(ensemble: Ensemble) -> set[str]:
     """Return the names of the networks that ``ensemble`` is made of."""
     return {step.model for step in ensemble.steps}
+
+
+async def run_steps(engine: Engine, ensemble: Ensemble, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    """Return every tensor of ``ensemble`` by its name, made of ``inputs`` by a plain call for each step."""
+    tensors = dict(inputs)
+    for step in ensemble.steps:
+        given = {own: tensors[name] for own, name in step.inputs.items()}
+        if step.model == SELECTION_MODEL:
+            columns = given["descriptors"]
+            made = {
+                name: np.ascontiguousarray(columns[:, PORTION_SLICES[portion]])
+                for name, portion in SELECTED_PORTIONS.items()
+            }
+        else:
+            made = await engine.infer(step.model, given)
+        tensors |= {name: made[own] for own, name in step.outputs.items()}
+    return tensors
 
 
 def ensemble_metadata(repository: ModelRepository, ensemble: Ensemble) -> ModelMetadata:

@@ -73,6 +73,11 @@ def plan_profiles(model: ModelMetadata) -> list[dict[str, Shapes]]:
     return profiles
 
 
+def calibration_shapes(inputs: Arrays) -> dict[str, tuple[int, ...]]:
+    """Return the shape in which a calibrator hands over each of ``inputs``: TensorRT reads just so much each time."""
+    return {name: (CALIBRATION_ROWS, *array.shape[1:]) for name, array in inputs.items()}
+
+
 class TensorRTBuilder:
     """The ``PlanBuilder`` on this machine's first GPU."""
 
@@ -119,6 +124,9 @@ class TensorRTBuilder:
         if precision is Precision.INT8:
             config.set_flag(trt.BuilderFlag.INT8)
             config.int8_calibrator = self._calibrator(calibration)
+            profile = builder.create_optimization_profile()
+            for name, shape in calibration_shapes(calibration).items():
+                profile.set_shape(name, shape, shape, shape)
             config.set_calibration_profile(profile)
         plan = builder.build_serialized_network(definition, config)
         if plan is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,16 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype  # t
 
 from semface.deadline import remaining_seconds
 from semface.errors import Reason, SemfaceError
-from semface.inference.engine import TRITON_SCHEME, Arrays, ModelMetadata, TensorMetadata, check_inputs
+from semface.inference.engine import (
+    TRITON_SCHEME,
+    Arrays,
+    ModelMetadata,
+    TensorMetadata,
+    check_inputs,
+    join_rows,
+    row_count,
+    split_rows,
+)
 from semface.inference.ensembles import ENSEMBLES, ensemble_metadata
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
@@ -94,15 +104,12 @@ class TritonEngine:
         metadata = self.metadata(model)
         check_inputs(metadata, inputs)
         connection = self._connection()
-        await connection.check(metadata)
-        rows, most = len(next(iter(inputs.values()))), metadata.max_batch_size
-        if rows <= most:
+        if not connection.has_checked(model):
+            await connection.check(metadata)
+        if row_count(inputs) <= metadata.max_batch_size:
             return await connection.infer(metadata, inputs)
-        parts = [
-            {name: array[start : start + most] for name, array in inputs.items()} for start in range(0, rows, most)
-        ]
-        answers = await asyncio.gather(*(connection.infer(metadata, part) for part in parts))
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        parts = split_rows(inputs, metadata.max_batch_size)
+        return join_rows(await asyncio.gather(*(connection.infer(metadata, part) for part in parts)))
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`: the network is run once.
@@ -154,13 +161,14 @@ class _Connection:
         self._checking: dict[str, asyncio.Lock] = {}
         self._lacking: dict[str, float] = {}
 
+    def has_checked(self, model: str) -> bool:
+        """Return whether the server is known to serve ``model`` as it is here."""
+        return self._checked.get(model, 0.0) > time.monotonic()
+
     async def check(self, model: ModelMetadata) -> None:
         """Raise MODEL_LOADING unless the server serves ``model`` as it is here."""
-        loop = asyncio.get_running_loop()
-        if self._checked.get(model.name, 0.0) > loop.time():
-            return
         async with self._checking.setdefault(model.name, asyncio.Lock()):
-            if self._checked.get(model.name, 0.0) > loop.time():
+            if self.has_checked(model.name):
                 return
             client = self._client
             served = await self._call(model, lambda left: client.get_model_metadata(model.name, client_timeout=left))
@@ -169,15 +177,16 @@ class _Connection:
             if differences:
                 message = f"the inference server serves another model {model.name}: {'; '.join(differences)}"
                 raise SemfaceError(Reason.MODEL_LOADING, message)
-            self._checked[model.name] = loop.time() + CHECK_SECONDS
+            self._checked[model.name] = time.monotonic() + CHECK_SECONDS
 
     async def serves(self, model: ModelMetadata) -> bool:
         """Return whether the server serves ``model``; where it does not, it is not asked again for a while."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if self._lacking.get(model.name, 0.0) > now:
             return False
         try:
-            await self.check(model)
+            if not self.has_checked(model.name):
+                await self.check(model)
         except SemfaceError:
             self._lacking[model.name] = now + CHECK_SECONDS
             return False
@@ -185,7 +194,7 @@ class _Connection:
 
     async def infer(self, model: ModelMetadata, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return the outputs for ``inputs``, which fit and are not too many."""
-        rows = len(next(iter(inputs.values())))
+        rows = row_count(inputs)
         tensors = [_tensor(tensor.name, inputs[tensor.name]) for tensor in model.inputs]
         result = await self._call(
             model,
@@ -198,10 +207,9 @@ class _Connection:
 
     async def _call(self, model: ModelMetadata, call: Callable[[float], Awaitable[Answer]]) -> Answer:
         """Return what ``call`` answers within the time left, trying again where it did not reach the server."""
-        clock = asyncio.get_running_loop().time
-        end = clock() + _seconds_left()
+        end = time.monotonic() + _seconds_left()
         for delay in (*RETRY_DELAYS_SECONDS, None):
-            left = end - clock()
+            left = end - time.monotonic()
             if left <= 0:
                 _fail(model.name, "StatusCode.DEADLINE_EXCEEDED", None)
             try:
@@ -209,8 +217,8 @@ class _Connection:
             except InferenceServerException as error:
                 status = str(error.status())
                 self._forget(model.name, status)
-                if status != UNAVAILABLE or delay is None or end - clock() <= delay:
-                    if status == UNAVAILABLE and await self._is_live(end - clock()):
+                if status != UNAVAILABLE or delay is None or end - time.monotonic() <= delay:
+                    if status == UNAVAILABLE and await self._is_live(end - time.monotonic()):
                         status = "StatusCode.NOT_FOUND"
                     _fail(model.name, status, error)
             await asyncio.sleep(random.uniform(0.5, 1.0) * delay)

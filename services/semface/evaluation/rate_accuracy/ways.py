@@ -14,9 +14,8 @@ import numpy as np
 from semface.codec.core import Codec
 from semface.descriptors import PORTION_SLICES, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.coding import CODING_BATCH, ReceivedFaces, send
-from semface.evaluation.paper_coder import encode_order0, mean_bits
-from semface.evaluation.rate import PAPER_FACES, read_integers
+from semface.evaluation.coding import ReceivedFaces, read_integers, send, transmit
+from semface.evaluation.paper_coder import encode_order0, evenly_chosen, mean_bits
 from semface.evaluation.rate_accuracy.options import CodecModels
 from semface.evaluation.rate_accuracy.points import EXPRESSION, VERIFICATION
 from semface.evaluation.serving_path import ServingPath
@@ -98,13 +97,8 @@ def _codecs(
 
 async def _sent_by_paper(codec: Codec, faces: Descriptors) -> ReceivedFaces:
     """Send all latents; the bits are the mean of what the paper's coder makes of some evenly chosen faces."""
-    frames: list[bytes] = []
-    decoded = []
-    for start in range(0, len(faces), CODING_BATCH):
-        batch = await codec.encode(faces[start : start + CODING_BATCH])
-        frames += batch
-        decoded += [face.descriptors for face in await codec.decode(batch)]
+    frames, decoded = await transmit(codec, faces)
     integers, _, _ = read_integers(codec, codec.default_quality, frames)
-    bits = mean_bits(encode_order0, list(integers[:: max(1, len(integers) // PAPER_FACES)]))
+    bits = mean_bits(encode_order0, evenly_chosen(integers))
     # A mean stands for each face: the mean over all is the same.
-    return ReceivedFaces(np.array(decoded, np.float32), Portion.ALL, np.full(len(faces), round(bits), np.int64))
+    return ReceivedFaces(decoded, Portion.ALL, np.full(len(faces), round(bits), np.int64))
