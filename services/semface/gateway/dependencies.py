@@ -27,25 +27,18 @@ class Parts:
     metrics: HttpMetrics
 
 
-def parts(request: Request) -> Parts:
+# FastAPI takes a plain function to a thread and back, which costs more than all that these do.
+async def parts(request: Request) -> Parts:
     """Return the parts of the app that answers ``request``."""
     return cast(Parts, request.app.state.parts)
 
 
-def start_provenance() -> Provenance:
-    """Return the provenance of one request."""
-    return Provenance()
+async def pipeline(request: Request) -> Pipeline:
+    """Return the pipeline of one request."""
+    return Pipeline((await parts(request)).services, Provenance())
 
 
 AppParts = Annotated[Parts, Depends(parts)]
-AnswerProvenance = Annotated[Provenance, Depends(start_provenance)]
-
-
-def pipeline(app: AppParts, provenance: AnswerProvenance) -> Pipeline:
-    """Return the pipeline of one request."""
-    return Pipeline(app.services, provenance)
-
-
 RequestPipeline = Annotated[Pipeline, Depends(pipeline)]
 Choice = Annotated[
     FaceChoice, Query(alias="face", description="Which face of a photograph: the only one, or the largest.")

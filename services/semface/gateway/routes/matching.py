@@ -11,7 +11,6 @@ from semface.client import Embedding
 from semface.descriptors import Portion
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    AnswerProvenance,
     AppParts,
     Choice,
     OperatingPointChoice,
@@ -38,7 +37,6 @@ async def verify(
     caller: Annotated[Caller, Depends(admitted(Scope.VERIFY))],
     app: AppParts,
     pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Verified:
@@ -47,10 +45,10 @@ async def verify(
     if isinstance(source, Bitstream):
         record, embedding = await _claim_and_embed(app, caller, subject_id, pipeline, Coded(source.data))
     else:
-        with provenance.stage("store"):
+        with pipeline.provenance.stage("store"):
             record = await app.enrollment.claimed(caller, subject_id)
         (embedding,) = await pipeline.embed([await pipeline.coded(source, face, Portion.IDENTITY)])
-    with provenance.stage("verify"):
+    with pipeline.provenance.stage("verify"):
         found = await app.enrollment.verify(caller, record, embedding, operating_point)
     return answers.Verified(
         subject=subject_id,
@@ -58,8 +56,8 @@ async def verify(
         score=found.score,
         threshold=found.threshold,
         operating_point=operating_point,
-        models=provenance.models,
-        milliseconds=provenance.milliseconds,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
@@ -69,7 +67,6 @@ async def identify(
     caller: Annotated[Caller, Depends(admitted(Scope.IDENTIFY))],
     app: AppParts,
     pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
     top: Annotated[int, Query(ge=1, le=100, description="How many candidates at most.")] = 5,
@@ -78,9 +75,11 @@ async def identify(
     """Tell which enrolled subjects a face may be: those that reach the threshold, best first."""
     coded = await pipeline.coded(await _read_face(request), face, Portion.IDENTITY)
     embeddings = await pipeline.embed([coded])
-    with provenance.stage("identify"):
+    with pipeline.provenance.stage("identify"):
         (who,) = await identify_faces(app.enrollment, caller, embeddings, operating_point, top, group)
-    return answers.Identified(**who.model_dump(), models=provenance.models, milliseconds=provenance.milliseconds)
+    return answers.Identified(
+        **who.model_dump(), models=pipeline.provenance.models, milliseconds=pipeline.provenance.milliseconds
+    )
 
 
 async def identify_faces(

@@ -11,7 +11,6 @@ from semface.client import Encoding, Face, Frame, UnderstoodFace
 from semface.descriptors import Portion, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    AnswerProvenance,
     AppParts,
     Choice,
     OperatingPointChoice,
@@ -42,7 +41,6 @@ async def analyze(
     caller: Annotated[Caller, Depends(admitted(Scope.FACES))],
     app: AppParts,
     pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     quality: Quality = None,
     bits: TargetBits = None,
     portion: PortionNames = None,
@@ -66,7 +64,7 @@ async def analyze(
     }
     found: dict[int, answers.Who] = {}
     if embeddings:
-        with provenance.stage("identify"):
+        with pipeline.provenance.stage("identify"):
             who_is = await identify_faces(app.enrollment, caller, list(embeddings.values()), operating_point, WHO_TOP)
         found = dict(zip(embeddings, who_is, strict=True))
     faces = [
@@ -79,8 +77,8 @@ async def analyze(
         bytes=len(photograph.data),
         faces=faces,
         minimum_quality=extraction.minimum_quality,
-        models=provenance.models,
-        milliseconds=provenance.milliseconds,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
@@ -94,7 +92,6 @@ async def analyze(
 async def encode(
     request: Request,
     pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     quality: Quality = None,
     bits: TargetBits = None,
     portion: PortionNames = None,
@@ -105,7 +102,7 @@ async def encode(
     portions = read_portions(portion)
     chosen = choose((await pipeline.extract(await _read_photograph(request))).good_faces, face)
     coding = await pipeline.encode(chosen.descriptors, read_quality(quality, bits), portions, bits)
-    return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=provenance.headers)
+    return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=pipeline.provenance.headers)
 
 
 async def _read_photograph(request: Request) -> Photograph:

@@ -9,7 +9,7 @@ from semface.access.callers import Caller, Scope
 from semface.descriptors import Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway import answers
-from semface.gateway.dependencies import AnswerProvenance, AppParts, Choice, Parts, RequestPipeline
+from semface.gateway.dependencies import AppParts, Choice, Parts, RequestPipeline
 from semface.gateway.enrolled.record import Record
 from semface.gateway.enrolled.requests import REQUEST_ID_PATTERN
 from semface.gateway.enrolled.requests import Request as IdentifiedRequest
@@ -46,7 +46,6 @@ async def enroll(
     caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))],
     app: AppParts,
     pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     consent: Annotated[answers.Reference | None, Query(description="Where the consent is recorded.")] = None,
     label: Annotated[list[answers.Reference] | None, Query(max_length=answers.MAX_WORDS)] = None,
@@ -69,14 +68,17 @@ async def enroll(
         batches = [[one for one in coded if one.codec_hash == found] for found in sorted(hashes)]
         embeddings = [embedding for batch in batches for embedding in await pipeline.embed(batch)]
         told = Description(consent, tuple(label or ()), tuple(group or ()), expires_in_seconds)
-        with provenance.stage("store"):
+        with pipeline.provenance.stage("store"):
             record, created = await app.enrollment.enroll(caller, subject_id, embeddings, told)
             if identified is not None:
                 await identified.done({"created": created})
     response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
     told_subject = describe_subject(record).model_dump()
     return answers.Enrolled(
-        **told_subject, created=created, models=provenance.models, milliseconds=provenance.milliseconds
+        **told_subject,
+        created=created,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 

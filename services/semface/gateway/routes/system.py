@@ -14,7 +14,7 @@ from semface.client import AsyncClient
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.errors import SemfaceError
 from semface.gateway import answers
-from semface.gateway.dependencies import AnswerProvenance, AppParts, RequestPipeline
+from semface.gateway.dependencies import AppParts, RequestPipeline
 from semface.gateway.pipeline import Coded
 from semface.gateway.routes.faces import draw_png
 from semface.gateway.security import admitted
@@ -34,13 +34,13 @@ models_router = APIRouter(prefix="/v1", tags=["system"])
 
 
 @models_router.get("/models", dependencies=[Depends(admitted(Scope.FACES))])
-async def models(pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Models:
+async def models(pipeline: RequestPipeline) -> answers.Models:
     """Tell the models in service: those that answer, right now, for a drawing of the mean face."""
     drawn = await asyncio.to_thread(draw_png, np.zeros(DESCRIPTOR_SIZE, np.float32), CANARY_SIZE)
     face = (await pipeline.extract(Photograph(drawn))).faces[0]
     coding = await pipeline.encode(face.descriptors)
     await pipeline.understand([Coded(coding.frames[0].data, coding.model.hash)], ["expression", "embedding"])
-    return answers.Models(models=provenance.models)
+    return answers.Models(models=pipeline.provenance.models)
 
 
 @router.get("/livez")
