@@ -6,7 +6,7 @@ from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.connection import told_as_ours
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.record import Record
-from semface.gateway.enrolled.scripts import COUNT
+from semface.gateway.enrolled.scripts import ATTEMPT, MISS
 from semface.gateway.enrolled.store import Deed, EnrolledStore
 
 MINUTE_SECONDS = 60
@@ -35,16 +35,10 @@ class Attempts:
         Raises RATE_LIMITED for too many attempts, whether there is such a subject or not.
         """
         keys, pseudonym = Keyspace(tenant), self._store.protection(tenant).pseudonym(subject)
+        named = keys.bucket(pseudonym), keys.attempts(pseudonym), keys.failures(pseudonym), keys.audit
+        told = pseudonym, MINUTE_SECONDS, self._store.streams.audit, *deed.fields(pseudonym)
         with told_as_ours():
-            async with self._store.redis.pipeline(transaction=False) as pipeline:
-                pipeline.hget(keys.bucket(pseudonym), pseudonym)
-                pipeline.eval(COUNT, 1, keys.attempts(pseudonym), MINUTE_SECONDS)
-                pipeline.get(keys.failures(pseudonym))
-                pipeline.ttl(keys.failures(pseudonym))
-                fields = deed.fields(pseudonym)
-                entry = dict(zip(fields[::2], fields[1::2], strict=True))
-                pipeline.xadd(keys.audit, entry, maxlen=self._store.streams.audit, approximate=True)
-                value, (count, left), misses, locked, _ = await pipeline.execute()
+            value, count, left, misses, locked = await self._store.redis.eval(ATTEMPT, len(named), *named, *told)
         wait = locked if int(misses or 0) >= self._limits.misses else left if count > self._limits.per_minute else 0
         if wait:
             message = f"the subject was tried too often; come again in {wait} s"
@@ -55,6 +49,7 @@ class Attempts:
     async def missed(self, tenant: str, subject: str, deed: Deed) -> None:
         """Count and note that a face was not the subject's."""
         keys, pseudonym = Keyspace(tenant), self._store.protection(tenant).pseudonym(subject)
+        named = keys.failures(pseudonym), keys.audit
+        told = self._limits.lockout_seconds, self._store.streams.audit, *deed.fields(pseudonym)
         with told_as_ours():
-            await self._store.redis.eval(COUNT, 1, keys.failures(pseudonym), self._limits.lockout_seconds)
-        await self._store.note(tenant, pseudonym, deed)
+            await self._store.redis.eval(MISS, len(named), *named, *told)
