@@ -38,9 +38,9 @@ return {count, redis.call('TTL', KEYS[1])}
 """
 
 ATTEMPT: Final = """
--- KEYS: bucket, attempts, misses, audit. ARGV: pseudonym, seconds that an attempt counts, longest audit, then the fields
--- of the audit entry. Returns the record or nil, the attempts and the seconds until they are forgotten, the misses or
--- nil and the seconds until those are.
+-- KEYS: bucket, attempts, misses, audit. ARGV: pseudonym, seconds that an attempt counts, longest audit, then the
+-- fields of the audit entry. Returns the record or nil, the attempts and the seconds until they are forgotten, the
+-- misses or nil and the seconds until those are.
 local value = redis.call('HGET', KEYS[1], ARGV[1])
 local count = redis.call('INCR', KEYS[2])
 if count == 1 then redis.call('EXPIRE', KEYS[2], ARGV[2]) end
@@ -49,8 +49,8 @@ return {value, count, redis.call('TTL', KEYS[2]), redis.call('GET', KEYS[3]), re
 """
 
 MISS: Final = """
--- KEYS: misses, audit. ARGV: seconds that the misses live from the first on, longest audit, then the fields of the audit
--- entry.
+-- KEYS: misses, audit. ARGV: seconds that the misses live from the first on, longest audit, then the fields of the
+-- audit entry.
 if redis.call('INCR', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
 """

@@ -16,7 +16,7 @@ from semface.access.callers import Caller, Scope
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
 from semface.gateway import answers
-from semface.gateway.dependencies import AppParts, Parts
+from semface.gateway.dependencies import Parts, parts
 from semface.gateway.enrolled.directory import unit
 from semface.gateway.enrolled.protection import TenantProtection
 from semface.gateway.enrolled.record import Details, Record, make_record
@@ -58,11 +58,12 @@ class SubjectLine(BaseModel):
     response_class=StreamingResponse,
     responses={200: {**_LINES, "description": "One subject with its embedding a line."}},
 )
-async def export(caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))], app: AppParts) -> StreamingResponse:
+async def export(request: Request, caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))]) -> StreamingResponse:
     """Export every subject with its embedding, which is face data, one JSON object a line.
 
     A line that holds only "error" says that the export is not whole.
     """
+    app = parts(request)
     store = app.enrollment.store
     await store.note(caller.tenant, b"", Deed("export", caller.key_id))
     first = await store.page(caller.tenant, b"", EXPORT_PAGE)
@@ -71,9 +72,10 @@ async def export(caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))], app
 
 @router.post("/import", openapi_extra={"requestBody": {"required": True, **_LINES}})
 async def import_subjects(
-    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))], app: AppParts
+    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))]
 ) -> answers.Imported:
     """Enrol every line of an export; a line at fault is refused and told, the others are taken."""
+    app = parts(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != LINES_TYPE:
         raise SemfaceError(Reason.MEDIA_TYPE_UNSUPPORTED, f"send lines of JSON ({LINES_TYPE})")
     told = answers.Imported(created=0, replaced=0, refused=0, problems=[])
@@ -101,11 +103,12 @@ async def import_subjects(
 
 @router.get("/audit")
 async def audit(
+    request: Request,
     caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))],
-    app: AppParts,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many entries at most.")] = 100,
 ) -> answers.AuditTrail:
     """Tell what was done last: enrolments, changes, erasures, verifications, exports."""
+    app = parts(request)
     trail = await app.enrollment.store.audit_trail(caller.tenant, limit)
     return answers.AuditTrail(
         entries=[answers.AuditEntry(at=int(number.partition("-")[0]) / 1000, **fields) for number, fields in trail]

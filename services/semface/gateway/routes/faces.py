@@ -13,8 +13,8 @@ from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors, portion_nam
 from semface.gateway import answers
 from semface.gateway.dependencies import (
     Choice,
-    RequestPipeline,
     choose_media_type,
+    parts,
 )
 from semface.gateway.pipeline import Coded, FaceChoice
 from semface.gateway.security import admitted
@@ -32,10 +32,10 @@ PNG_TYPE = "image/png"
 @router.post("/decode", openapi_extra=describe_body(Bitstream))
 async def decode(
     request: Request,
-    pipeline: RequestPipeline,
     blendshapes: Annotated[bool, Query(description="Also tell ARKit's 52 weights of the expression.")] = False,
 ) -> answers.Decoded:
     """Decode a bitstream frame into the numbers of the face."""
+    pipeline = parts(request).pipeline()
     source = await read_source(request, Bitstream)
     assert isinstance(source, Bitstream)
     face = await pipeline.decode(Coded(source.data))
@@ -51,8 +51,9 @@ async def decode(
 
 
 @router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, Described))
-async def expression(request: Request, pipeline: RequestPipeline) -> answers.Recognized:
+async def expression(request: Request) -> answers.Recognized:
     """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent."""
+    pipeline = parts(request).pipeline()
     source = await read_source(request, Photograph, Bitstream, Described)
     if isinstance(source, Described):
         understood = [await pipeline.understand_described(source, ["expression"])]
@@ -77,7 +78,6 @@ async def expression(request: Request, pipeline: RequestPipeline) -> answers.Rec
 )
 async def render(
     request: Request,
-    pipeline: RequestPipeline,
     face: Choice = FaceChoice.ONLY,
     size: Annotated[int, Query(ge=32, le=1024, description="Side of the picture, in pixels.")] = 256,
 ) -> Response:
@@ -85,6 +85,7 @@ async def render(
 
     By the Accept header it is a PNG, or the mesh as glTF.
     """
+    pipeline = parts(request).pipeline()
     media_type = choose_media_type(request, PNG_TYPE, GLB_TYPE)
     source = await read_source(request, Photograph, Bitstream, Described)
     if isinstance(source, Described):

@@ -11,11 +11,10 @@ from semface.client import Embedding
 from semface.descriptors import Portion
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    AppParts,
     Choice,
     OperatingPointChoice,
     Parts,
-    RequestPipeline,
+    parts,
 )
 from semface.gateway.enrolled.record import Record
 from semface.gateway.enrollment import Enrollment
@@ -35,12 +34,12 @@ async def verify(
     request: Request,
     subject_id: SubjectId,
     caller: Annotated[Caller, Depends(admitted(Scope.VERIFY))],
-    app: AppParts,
-    pipeline: RequestPipeline,
     face: Choice = FaceChoice.ONLY,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Verified:
     """Tell whether a face is the subject's. There is no liveness detection."""
+    app = parts(request)
+    pipeline = app.pipeline()
     source = await _read_face(request)
     if isinstance(source, Bitstream):
         record, embedding = await _claim_and_embed(app, caller, subject_id, pipeline, Coded(source.data))
@@ -65,14 +64,14 @@ async def verify(
 async def identify(
     request: Request,
     caller: Annotated[Caller, Depends(admitted(Scope.IDENTIFY))],
-    app: AppParts,
-    pipeline: RequestPipeline,
     face: Choice = FaceChoice.ONLY,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
     top: Annotated[int, Query(ge=1, le=100, description="How many candidates at most.")] = 5,
     group: Annotated[answers.GroupName | None, Query(description="Only among the subjects of this group.")] = None,
 ) -> answers.Identified:
     """Tell which enrolled subjects a face may be: those that reach the threshold, best first."""
+    app = parts(request)
+    pipeline = app.pipeline()
     coded = await pipeline.coded(await _read_face(request), face, Portion.IDENTITY)
     embeddings = await pipeline.embed([coded])
     with pipeline.provenance.stage("identify"):
@@ -113,11 +112,12 @@ async def _claim_and_embed(
     app: Parts, caller: Caller, subject: str, pipeline: Pipeline, coded: Coded
 ) -> tuple[Record, Embedding]:
     """Read the record and embed the face at once; of two failures the store's is told."""
-    record, embeddings = await asyncio.gather(
-        app.enrollment.claimed(caller, subject), pipeline.embed([coded]), return_exceptions=True
-    )
-    if isinstance(record, BaseException):
-        raise record
-    if isinstance(embeddings, BaseException):
-        raise embeddings
-    return record, embeddings[0]
+    embedding = asyncio.create_task(pipeline.embed([coded]))
+    try:
+        record = await app.enrollment.claimed(caller, subject)
+    except BaseException:
+        embedding.cancel()
+        # It is over before the request is, and what it may have failed of is not asked for.
+        await asyncio.gather(embedding, return_exceptions=True)
+        raise
+    return record, (await embedding)[0]
