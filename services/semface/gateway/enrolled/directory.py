@@ -60,6 +60,11 @@ class TenantDirectory:
         self._unsaved = False
         self._saved_at = 0.0
 
+    @property
+    def index(self) -> TemplateIndex:
+        """The index as it was after the last search."""
+        return self._index
+
     async def search(self, probes: Vector, model: Model, threshold: float, top: int, group: str | None) -> list[Found]:
         """Compare unit embeddings (N, 512) of ``model``. Raises MODEL_MISMATCH where a template is another model's."""
         async with self._lock:

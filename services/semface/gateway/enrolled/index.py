@@ -4,7 +4,7 @@ The index is never the source of truth. It holds templates in the tenant's map; 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -67,13 +67,16 @@ class TemplateIndex:
         """Put ``entries`` in, each in place of the one of the same pseudonym."""
         for entry in entries:
             self.remove(entry.pseudonym)
+        if not entries:
+            return
         first, end = len(self._entries), len(self._entries) + len(entries)
         self._reserve(end)
+        self._codes[first:end] = [entry.codes for entry in entries]
+        self._scales[first:end] = _unit_scales(self._codes[first:end])
+        self._expires[first:end] = [np.inf if entry.expires_at is None else entry.expires_at for entry in entries]
         for row, entry in enumerate(entries, first):
             self._rows[entry.pseudonym] = row
             self._entries.append((entry.pseudonym, entry.subject, entry.model, entry.groups))
-            self._codes[row], self._scales[row] = entry.codes, _unit_scale(entry.codes)
-            self._expires[row] = np.inf if entry.expires_at is None else entry.expires_at
             self._models[entry.model] = self._models.get(entry.model, 0) + 1
             for group in entry.groups:
                 self._groups.setdefault(group, set()).add(entry.pseudonym)
@@ -129,6 +132,14 @@ class TemplateIndex:
 
     def entries(self) -> list[Entry]:
         """Return everything that is in the index."""
+        return self._entries_of(range(len(self)))
+
+    def entries_in_parts(self, size: int) -> Iterator[list[Entry]]:
+        """Yield everything that is in the index, ``size`` entries at a time."""
+        for start in range(0, len(self), size):
+            yield self._entries_of(range(start, min(start + size, len(self))))
+
+    def _entries_of(self, rows: range) -> list[Entry]:
         return [
             Entry(
                 pseudonym,
@@ -139,7 +150,9 @@ class TemplateIndex:
                 None if np.isinf(self._expires[row]) else float(self._expires[row]),
                 groups,
             )
-            for row, (pseudonym, subject, model, groups) in enumerate(self._entries)
+            for row, (pseudonym, subject, model, groups) in zip(
+                rows, self._entries[rows.start : rows.stop], strict=True
+            )
         ]
 
     @property
@@ -249,8 +262,9 @@ class NeighbourGraph:
         return cls(graph, keys, following)
 
 
-def _unit_scale(codes: Codes) -> np.float32:
-    return np.float32(1.0 / np.linalg.norm(codes.astype(np.float32)))
+def _unit_scales(codes: Codes) -> Vector:
+    """Return the scales (N,) that make ``codes`` (N, 512) unit vectors."""
+    return np.asarray(1.0 / np.linalg.norm(codes.astype(np.float32), axis=1), np.float32)
 
 
 def _new_graph() -> Any | None:
