@@ -7,9 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+
+from semface.access.certificates import TlsFiles
 
 REDIS = shutil.which("redis-server")
 SENTINEL = shutil.which("redis-sentinel")
@@ -30,11 +33,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(program: str, arguments: list[str], port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server until the block ends; entered once it answers."""
+def running(program: str, arguments: list[str], port: int, **login: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server until the block ends; entered once it answers whoever shows ``login``."""
     with subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: bool(redis.Redis(port=port, socket_timeout=2).ping()))
+            until(lambda: bool(redis.Redis("127.0.0.1", port, socket_timeout=2, **login).ping()))
             yield process
         finally:
             process.kill()
@@ -48,6 +51,20 @@ def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterat
     folder.mkdir(exist_ok=True)
     arguments = ["--port", str(place), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
     with running(REDIS, arguments, place):
+        yield place
+
+
+@contextmanager
+def tls_redis_server(folder: Path, tls: TlsFiles, client: TlsFiles) -> Iterator[int]:
+    """Run a Redis that speaks TLS only and asks every caller for a certificate; ``client`` is one. Yield its port."""
+    assert REDIS is not None
+    place = free_port()
+    folder.mkdir(exist_ok=True)
+    arguments = ["--port", "0", "--tls-port", str(place), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    arguments += ["--tls-cert-file", str(tls.chain), "--tls-key-file", str(tls.key)]
+    arguments += ["--tls-ca-cert-file", str(tls.trusted)]
+    shown = {"ssl_ca_certs": client.trusted, "ssl_certfile": client.chain, "ssl_keyfile": client.key}
+    with running(REDIS, arguments, place, ssl=True, **{name: str(path) for name, path in shown.items()}):
         yield place
 
 

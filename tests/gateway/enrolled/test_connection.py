@@ -1,14 +1,18 @@
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import redis
 
+from semface.access.certificates import TlsFiles
 from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.connection import connect
 from semface.gateway.enrolled.directory import TenantDirectory
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.store import Deed, EnrolledStore
-from tests.gateway.enrolled.servers import needs_redis, needs_sentinel, redis_server, sentinel, until
+from tests.certificates import Authority
+from tests.gateway.enrolled.servers import needs_redis, needs_sentinel, redis_server, sentinel, tls_redis_server, until
 from tests.gateway.enrolled.subjects import DEED, MODEL, embedding, record, store_at
 from tests.gateway.gateways import new_ring
 
@@ -40,6 +44,37 @@ async def test_debians_redis_keeps_the_enrolled_for_a_user_of_least_rights(tmp_p
             with pytest.raises(SemfaceError) as refused:
                 await store.get("default", "a")
             assert refused.value.reason is Reason.BACKEND_AWAY
+
+
+@needs_redis
+async def test_over_tls_both_sides_show_certificates_and_the_user_has_least_rights(tmp_path: Path) -> None:
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    gateway, stranger = ours.issue("gateway"), theirs.issue("gateway")
+    with tls_redis_server(tmp_path / "redis", ours.issue("redis"), gateway) as port:
+        with redis.Redis("127.0.0.1", port, **tls_options(gateway)) as admin:
+            admin.execute_command("ACL", "SETUSER", "gateway", "on", ">secret", "~semface:*", *COMMANDS.split())
+        place, ring = f"rediss://gateway:secret@127.0.0.1:{port}/0", new_ring(tmp_path)
+        async with store_at(f"{place}?{urlencode(tls_options(gateway, ssl=False))}", ring) as store:
+            await enrol_search_erase(store)
+        # A caller of another authority, one that trusts another authority, one without a certificate, one without TLS.
+        trusting_others = tls_options(gateway, ssl=False) | {"ssl_ca_certs": str(stranger.trusted)}
+        unknown = tls_options(stranger, ssl=False) | {"ssl_ca_certs": str(gateway.trusted)}
+        for wrong in (
+            f"{place}?{urlencode(unknown)}",
+            f"{place}?{urlencode(trusting_others)}",
+            f"{place}?{urlencode({'ssl_ca_certs': str(gateway.trusted)})}",
+            place.replace("rediss://", "redis://"),
+        ):
+            async with store_at(wrong, ring, 2.0) as store:
+                with pytest.raises(SemfaceError) as refused:
+                    await store.get("default", "a")
+                assert refused.value.reason is Reason.BACKEND_AWAY
+
+
+def tls_options(files: TlsFiles, *, ssl: bool = True) -> dict[str, Any]:
+    """Return what redis-py takes of ``files``."""
+    told = {"ssl_ca_certs": files.trusted, "ssl_certfile": files.chain, "ssl_keyfile": files.key}
+    return {name: str(path) for name, path in told.items()} | ({"ssl": True} if ssl else {})
 
 
 COMMANDS = (
