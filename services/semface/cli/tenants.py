@@ -122,7 +122,8 @@ def _with_store(work: Callable[[EnrolledStore], Coroutine[Any, Any, Result]]) ->
 
     async def run() -> Result:
         streams = Streams(settings.changes_kept, settings.audit_kept)
-        store = EnrolledStore(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds, ring, streams)
+        url, seconds = settings.redis_url.get_secret_value(), settings.redis_timeout_seconds
+        store = EnrolledStore(url, seconds, ring, streams, vector_sets=settings.vector_sets)
         try:
             return await work(store)
         finally:

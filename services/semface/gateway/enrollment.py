@@ -11,7 +11,9 @@ from semface.access.callers import Caller
 from semface.client import AsyncClient, Embedding, Model
 from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.attempts import AttemptLimits, Attempts
-from semface.gateway.enrolled.directory import Directories, Found, unit
+from semface.gateway.enrolled.directories import Directories
+from semface.gateway.enrolled.directory import unit
+from semface.gateway.enrolled.index import Found
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrolled.record import Details, Record, make_record
 from semface.gateway.enrolled.saved_index import SavedIndexes
@@ -54,7 +56,7 @@ class Enrollment:
         """Connect at the first request; ``understanding`` tells the thresholds."""
         streams = Streams(settings.changes_kept, settings.audit_kept)
         url = settings.redis_url.get_secret_value()
-        self.store = EnrolledStore(url, settings.redis_timeout_seconds, ring, streams)
+        self.store = EnrolledStore(url, settings.redis_timeout_seconds, ring, streams, vector_sets=settings.vector_sets)
         saved = SavedIndexes(settings.index_folder) if settings.index_folder else None
         self.directories = Directories(self.store, settings.exact_limit, saved)
         limits = AttemptLimits(settings.verify_per_minute, settings.lockout_misses, settings.lockout_seconds)

@@ -15,10 +15,12 @@ import redis
 from semface.access.certificates import TlsFiles
 
 REDIS = shutil.which("redis-server")
+REDIS_8 = next((Path(__file__).resolve().parents[3] / "build" / "redis8-venv").glob("**/bin/redis-server"), None)
 SENTINEL = shutil.which("redis-sentinel")
 START_SECONDS = 20.0
 
 needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+needs_redis_8 = pytest.mark.skipif(REDIS_8 is None, reason="Redis 8 is not there; `make redis8` installs one")
 needs_sentinel = pytest.mark.skipif(
     REDIS is None or SENTINEL is None, reason="redis-server and redis-sentinel are not installed"
 )
@@ -44,13 +46,15 @@ def running(program: str, arguments: list[str], port: int, **login: Any) -> Iter
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[int]:
+def redis_server(
+    folder: Path, *options: str, port: int | None = None, program: str | Path | None = REDIS
+) -> Iterator[int]:
     """Run a Redis with its data in ``folder`` and yield its port."""
-    assert REDIS is not None
+    assert program is not None
     place = port or free_port()
     folder.mkdir(exist_ok=True)
     arguments = ["--port", str(place), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
-    with running(REDIS, arguments, place):
+    with running(str(program), arguments, place):
         yield place
 
 

@@ -23,9 +23,11 @@ def embedding(seed: int) -> NDArray[np.float32]:
 
 
 @asynccontextmanager
-async def store_at(url: str, ring: KeyRing, seconds: float = 30.0, changes: int = 1000) -> AsyncIterator[EnrolledStore]:
+async def store_at(
+    url: str, ring: KeyRing, seconds: float = 30.0, changes: int = 1000, *, vector_sets: bool = False
+) -> AsyncIterator[EnrolledStore]:
     """Connect to ``url`` while the block lasts."""
-    store = EnrolledStore(url, seconds, ring, Streams(changes, 1000))
+    store = EnrolledStore(url, seconds, ring, Streams(changes, 1000), vector_sets=vector_sets)
     try:
         yield store
     finally:

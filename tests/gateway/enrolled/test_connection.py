@@ -79,7 +79,7 @@ def tls_options(files: TlsFiles, *, ssl: bool = True) -> dict[str, Any]:
 
 COMMANDS = (
     "-@all +ping +hello +auth +client +select +eval +hget +hset +hdel +hkeys +hgetall +zadd +zrem +zrangebyscore +xadd "
-    "+xrange +xrevrange +get +set +del +unlink +incr +expire +ttl +scan"
+    "+xrange +xrevrange +get +set +del +unlink +incr +expire +ttl +scan +smembers"
 )
 """What ``docs/enrollment.md`` tells an operator to allow."""
 

@@ -39,6 +39,14 @@ class Entry:
     groups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The subjects that reach the threshold with their cosines, best first, and with how many was compared."""
+
+    matches: list[tuple[str, float]]
+    compared: int
+
+
 class TemplateIndex:
     """Subjects with their templates; rows move when one is taken out."""
 

@@ -3,6 +3,7 @@
 Every method raises BACKEND_AWAY or STORE_FULL when Redis cannot, and never takes an unreadable record for none.
 """
 
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import Any, Final
 from semface.gateway.enrolled.connection import connect, told_as_ours
 from semface.gateway.enrolled.key_ring import KeyRing, TenantKeys
 from semface.gateway.enrolled.keyspace import Keyspace
-from semface.gateway.enrolled.protection import TenantProtection
+from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TenantProtection
 from semface.gateway.enrolled.record import Record, open_record, seal_record
 from semface.gateway.enrolled.scripts import PUT, REMOVE
 
 BATCH: Final = 500
 BUCKETS_AT_ONCE: Final = 16
 SCAN_COUNT: Final = 1000
+PUT_KEYS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Deed:
         return ["did", self.action, "key", self.key_id, "subject", pseudonym]
 
 
+EXPIRY: Final = Deed("expire", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Streams:
     """How long the streams of a tenant grow, in entries; Redis trims whole blocks, so a little more stays."""
@@ -43,11 +48,17 @@ class Streams:
 class EnrolledStore:
     """Keeps the records of every tenant."""
 
-    def __init__(self, url: str, timeout_seconds: float, ring: KeyRing, streams: Streams) -> None:
-        """Connect to ``url`` at the first command; each may take ``timeout_seconds``."""
+    def __init__(
+        self, url: str, timeout_seconds: float, ring: KeyRing, streams: Streams, *, vector_sets: bool = False
+    ) -> None:
+        """Connect to ``url`` at the first command; each may take ``timeout_seconds``.
+
+        With ``vector_sets`` every template is put into one of Redis 8 too, in the same step as its record.
+        """
         self.redis = connect(url, timeout_seconds)
         self.ring = ring
         self.streams = streams
+        self.vector_sets = vector_sets
         self._protections: dict[str, tuple[TenantKeys, TenantProtection]] = {}
 
     def protection(self, tenant: str) -> TenantProtection:
@@ -72,7 +83,7 @@ class EnrolledStore:
         pseudonym = protection.pseudonym(record.subject)
         arguments = self._put_arguments(tenant, pseudonym, seal_record(record, protection), record, deed, replacing)
         with told_as_ours():
-            answer = await self.redis.eval(PUT, 4, *arguments)
+            answer = await self.redis.eval(PUT, PUT_KEYS, *arguments)
         return None if answer < 0 else bool(answer)
 
     async def put_many(self, tenant: str, records: Sequence[Record], deed: Deed) -> list[bool]:
@@ -82,7 +93,7 @@ class EnrolledStore:
             async with self.redis.pipeline(transaction=False) as pipeline:
                 for record in records:
                     pseudonym, value = protection.pseudonym(record.subject), seal_record(record, protection)
-                    pipeline.eval(PUT, 4, *self._put_arguments(tenant, pseudonym, value, record, deed, None))
+                    pipeline.eval(PUT, PUT_KEYS, *self._put_arguments(tenant, pseudonym, value, record, deed, None))
                 return [bool(answer) for answer in await pipeline.execute()]
 
     async def replace_value(self, tenant: str, pseudonym: bytes, old: bytes, new: bytes) -> bool:
@@ -90,7 +101,7 @@ class EnrolledStore:
         record = open_record(new, pseudonym, self.protection(tenant))
         arguments = self._put_arguments(tenant, pseudonym, new, record, None, old)
         with told_as_ours():
-            return bool(await self.redis.eval(PUT, 4, *arguments) >= 0)
+            return bool(await self.redis.eval(PUT, PUT_KEYS, *arguments) >= 0)
 
     async def get(self, tenant: str, subject: str) -> tuple[Record, bytes] | None:
         """Return the record of ``subject`` and its value, or None where it is absent or expired."""
@@ -124,7 +135,7 @@ class EnrolledStore:
     async def remove(self, tenant: str, pseudonym: bytes, deed: Deed) -> bool:
         """Erase everything about the subject of ``pseudonym``; return whether there was anything."""
         keys, counts = Keyspace(tenant), self.streams
-        every_key = [keys.bucket(pseudonym), keys.expiries, keys.changes, keys.audit]
+        every_key = [keys.bucket(pseudonym), keys.expiries, keys.changes, keys.audit, keys.vectors]
         every_key += [keys.failures(pseudonym), keys.attempts(pseudonym)]
         arguments = [pseudonym, counts.changes, counts.audit, *deed.fields(pseudonym)]
         with told_as_ours():
@@ -174,6 +185,11 @@ class EnrolledStore:
             entries = await self.redis.xrevrange(Keyspace(tenant).audit, count=count)
         return [(number.decode(), _readable(fields)) for number, fields in entries]
 
+    async def remove_expired(self, tenant: str) -> None:
+        """Erase the subjects whose time to live is over."""
+        for pseudonym in await self.expired(tenant, time.time()):
+            await self.remove(tenant, pseudonym, EXPIRY)
+
     async def expired(self, tenant: str, now: float) -> list[bytes]:
         """Return the pseudonyms whose time to live was over at ``now``."""
         with told_as_ours():
@@ -183,19 +199,22 @@ class EnrolledStore:
     async def purge(self, tenant: str) -> None:
         """Delete every key of ``tenant``."""
         keys = Keyspace(tenant)
+        await self._unlink_known(tenant)
         with told_as_ours():
-            for key in (*keys.buckets, keys.changes, keys.audit, keys.expiries):
-                await self.redis.unlink(key)
             async for key in self.redis.scan_iter(match=f"{keys.prefix}*", count=SCAN_COUNT):
                 await self.redis.unlink(key)
 
     async def purge_erased(self) -> None:
         """Delete what a restored snapshot brought back of the tenants that were erased."""
         for tenant in self.ring.erased():
-            keys = Keyspace(tenant)
-            with told_as_ours():
-                for key in (*keys.buckets, keys.changes, keys.audit, keys.expiries):
-                    await self.redis.unlink(key)
+            await self._unlink_known(tenant)
+
+    async def _unlink_known(self, tenant: str) -> None:
+        keys = Keyspace(tenant)
+        with told_as_ours():
+            sets = [keys.vector_set(name.decode()) for name in await self.redis.smembers(keys.vectors)]
+            for key in (*keys.buckets, *sets, keys.vectors, keys.changes, keys.audit, keys.expiries):
+                await self.redis.unlink(key)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -206,9 +225,26 @@ class EnrolledStore:
     ) -> list[Any]:
         keys, counts = Keyspace(tenant), self.streams
         expiry = "" if record.details.expires_at is None else repr(record.details.expires_at)
-        arguments = [pseudonym, value, expiry, old or "", counts.changes, counts.audit]
+        vector = vector_of(record, self.protection(tenant)) if self.vector_sets else ("", b"", "")
+        arguments = [pseudonym, value, expiry, old or "", counts.changes, counts.audit, *vector]
         noted = deed.fields(pseudonym) if deed else []
-        return [keys.bucket(pseudonym), keys.expiries, keys.changes, keys.audit, *arguments, *noted]
+        named = [keys.bucket(pseudonym), keys.expiries, keys.changes, keys.audit, keys.vectors]
+        return [*named, *arguments, *noted]
+
+
+def vector_of(record: Record, protection: TenantProtection) -> tuple[str, bytes, str]:
+    """Return the vector set of ``record``, named by data key and model, its mapped template, and its attributes.
+
+    Groups are told as keyed hashes.
+    """
+    groups = [group_hash(group, protection) for group in record.details.groups]
+    vector = record.vector(protection, record.key).astype("<f4").tobytes()
+    return f"{record.key}:{record.model.hash:016x}", vector, json.dumps({"groups": groups})
+
+
+def group_hash(group: str, protection: TenantProtection) -> str:
+    """Return what stands for ``group`` among the attributes of a vector set."""
+    return protection.keyed_hash(b"group", group.encode())[:PSEUDONYM_BYTES].hex()
 
 
 def _readable(fields: dict[bytes, bytes]) -> dict[str, str]:
