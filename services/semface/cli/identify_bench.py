@@ -33,7 +33,7 @@ from semface.gateway.enrolled.index import TemplateIndex
 from semface.gateway.enrolled.key_ring import KeyRing, new_master_key, open_key_ring
 from semface.gateway.enrolled.record import Details, make_record
 from semface.gateway.enrolled.saved_index import SavedIndexes
-from semface.gateway.enrolled.store import Deed, EnrolledStore, Streams
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore, StreamLengths
 from semface.inference import Engine, open_engine
 from semface.understanding.core import Understanding
 
@@ -41,7 +41,7 @@ SEED: Final = 1
 FITTED_FACES: Final = 2000
 BATCH: Final = 500
 TENANT: Final = "default"
-DEED: Final = Deed("import", "bench")
+EVENT: Final = AuditEvent("import", "bench")
 RECALL_PROBES: Final = 400
 WARM_UP: Final = 20
 
@@ -182,7 +182,7 @@ async def _in_process(
     options: BenchOptions, drawn: Drawn, url: str, ring: KeyRing, saved: SavedIndexes, enrolled: Progress
 ) -> dict[str, Any]:
     """Enrol, read the index from Redis and from its file, search; return figures by name."""
-    store = EnrolledStore(url, 60.0, ring, Streams(10_000, 100_000))
+    store = EnrolledStore(url, 60.0, ring, StreamLengths(10_000, 100_000))
     before = int((await store.redis.info("memory"))["used_memory"])
     started = time.perf_counter()
     await _enroll(store, drawn, enrolled)
@@ -214,7 +214,7 @@ async def _enroll(store: EnrolledStore, drawn: Drawn, progress: Progress) -> Non
     for start in range(0, len(drawn.templates), BATCH):
         rows = enumerate(drawn.templates[start : start + BATCH], start)
         batch = [make_record(f"s{number:07d}", row, drawn.model, details, protection) for number, row in rows]
-        await store.put_many(TENANT, batch, DEED)
+        await store.put_many(TENANT, batch, EVENT)
         progress(len(batch))
 
 

@@ -10,23 +10,23 @@ from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.connection import connect
 from semface.gateway.enrolled.directory import TenantDirectory
 from semface.gateway.enrolled.keyspace import Keyspace
-from semface.gateway.enrolled.store import Deed, EnrolledStore
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore
 from tests.certificates import Authority
 from tests.gateway.enrolled.servers import needs_redis, needs_sentinel, redis_server, sentinel, tls_redis_server, until
-from tests.gateway.enrolled.subjects import DEED, MODEL, embedding, record, store_at
+from tests.gateway.enrolled.subjects import EVENT, MODEL, embedding, record, store_at
 from tests.gateway.gateways import new_ring
 
 
 async def enrol_search_erase(store: EnrolledStore) -> None:
     """Do with ``store`` all that a gateway does."""
-    assert await store.put("default", record(store, "a", 1), DEED) is True
-    assert await store.put_many("default", [record(store, "b", 2), record(store, "c", 3)], DEED) == [True, True]
+    assert await store.put("default", record(store, "a", 1), EVENT) is True
+    assert await store.put_many("default", [record(store, "b", 2), record(store, "c", 3)], EVENT) == [True, True]
     searched = TenantDirectory(store, "default", 1000, None)
     (found,) = await searched.search(embedding(2)[None], MODEL, 0.5, 5, None)
     assert [subject for subject, _ in found.matches] == ["b"]
     records, _ = await store.page("default", b"", 10)
     assert sorted(one.subject for one in records) == ["a", "b", "c"]
-    assert await store.remove("default", store.protection("default").pseudonym("b"), Deed("erase", "tests"))
+    assert await store.remove("default", store.protection("default").pseudonym("b"), AuditEvent("erase", "tests"))
     (found,) = await searched.search(embedding(2)[None], MODEL, 0.5, 5, None)
     assert found.matches == []
     await store.purge("default")
@@ -114,7 +114,7 @@ async def test_after_a_failover_the_new_master_is_found(tmp_path: Path) -> None:
     ):
         url = f"redis+sentinel://127.0.0.1:{watching}/mymaster/0"
         async with store_at(url, new_ring(tmp_path), 2.0) as store:
-            await store.put("default", record(store, "a", 1), DEED)
+            await store.put("default", record(store, "a", 1), EVENT)
             until(lambda: replica.dbsize() > 0)
             until(lambda: int(watcher.sentinel_master("mymaster")["num-slaves"]) > 0)
             with redis.Redis(port=first) as master:
@@ -140,7 +140,7 @@ async def test_a_server_restarted_empty_is_an_empty_answer_not_an_old_one(tmp_pa
     ring = new_ring(tmp_path)
     with redis_server(tmp_path / "redis") as port:
         async with store_at(f"redis://127.0.0.1:{port}", ring) as store:
-            await store.put("default", record(store, "a", 1), DEED)
+            await store.put("default", record(store, "a", 1), EVENT)
             searched = TenantDirectory(store, "default", 1000, None)
             (found,) = await searched.search(embedding(1)[None], MODEL, 0.5, 5, None)
             assert len(found.matches) == 1

@@ -15,15 +15,15 @@ from semface.gateway.enrolled.directory import TenantDirectory
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.rotation import rotate
-from semface.gateway.enrolled.store import Deed, EnrolledStore
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore
 from semface.gateway.enrolled.vector_sets import VectorSetDirectory
 from tests.gateway.enrolled.servers import REDIS_8, needs_redis_8, redis_server
-from tests.gateway.enrolled.subjects import DEED, MODEL, embedding, record, store_at
+from tests.gateway.enrolled.subjects import EVENT, MODEL, embedding, record, store_at
 from tests.gateway.enrolled.test_connection import COMMANDS
 
 pytestmark = [pytest.mark.slow, needs_redis_8]
 
-ERASE = Deed("erase", "tests")
+ERASE = AuditEvent("erase", "tests")
 RIGHTS = ("+hlen", "+sadd", "+srem", "+vadd", "+vrem", "+vsim", "+vcard")
 """What vector sets need beside the rights that every gateway needs."""
 
@@ -53,7 +53,7 @@ async def vectors(store: EnrolledStore, tenant: str) -> int:
 
 
 async def test_the_option_takes_the_place_of_the_index_and_finds_the_same(store: EnrolledStore, tenant: str) -> None:
-    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(200)], DEED)
+    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(200)], EVENT)
     chosen = Directories(store, 100_000, None).of(tenant)
     assert isinstance(chosen, VectorSetDirectory)
     exact = TenantDirectory(store, tenant, 100_000, None)
@@ -68,9 +68,9 @@ async def test_the_option_takes_the_place_of_the_index_and_finds_the_same(store:
 async def test_what_is_changed_and_erased_is_so_in_redis_at_once(store: EnrolledStore, tenant: str) -> None:
     searched = VectorSetDirectory(store, tenant)
     assert await who(searched, 1) == []
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     assert await who(searched, 1) == ["a"]
-    await store.put(tenant, record(store, "a", 2, tenant), DEED)
+    await store.put(tenant, record(store, "a", 2, tenant), EVENT)
     assert (await who(searched, 1), await who(searched, 2)) == ([], ["a"])
     await store.remove(tenant, store.protection(tenant).pseudonym("a"), ERASE)
     assert await who(searched, 2) == []
@@ -81,9 +81,9 @@ async def test_only_the_group_is_searched_whose_name_is_hidden_and_nobody_who_ex
     store: EnrolledStore, tenant: str
 ) -> None:
     searched, ends = VectorSetDirectory(store, tenant), time.time() + 2
-    await store.put(tenant, record(store, "a", 1, tenant, groups=("staff",)), DEED)
-    await store.put(tenant, record(store, "b", 1, tenant, groups=("guests", "staff")), DEED)
-    await store.put(tenant, record(store, "c", 1, tenant, expires_at=ends), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant, groups=("staff",)), EVENT)
+    await store.put(tenant, record(store, "b", 1, tenant, groups=("guests", "staff")), EVENT)
+    await store.put(tenant, record(store, "c", 1, tenant, expires_at=ends), EVENT)
     assert sorted(await who(searched, 1)) == ["a", "b", "c"]
     assert sorted(await who(searched, 1, "staff")) == ["a", "b"]
     assert await who(searched, 1, "guests") == ["b"]
@@ -101,19 +101,19 @@ async def test_only_the_group_is_searched_whose_name_is_hidden_and_nobody_who_ex
 
 async def test_what_was_enrolled_without_the_option_is_not_missed(url: str, store: EnrolledStore, tenant: str) -> None:
     async with store_at(url, store.ring) as plain:
-        await plain.put_many(tenant, [record(plain, f"s{seed}", seed, tenant) for seed in range(30)], DEED)
+        await plain.put_many(tenant, [record(plain, f"s{seed}", seed, tenant) for seed in range(30)], EVENT)
         assert await vectors(store, tenant) == 0
         searched = VectorSetDirectory(store, tenant)
         assert await who(searched, 7) == ["s7"]
         # A gateway without the option takes out what it replaces, so that nothing stale is left.
-        await plain.put(tenant, record(plain, "s7", 99, tenant), DEED)
+        await plain.put(tenant, record(plain, "s7", 99, tenant), EVENT)
         assert (await who(searched, 7), await who(searched, 99)) == ([], ["s7"])
         await plain.remove(tenant, store.protection(tenant).pseudonym("s7"), ERASE)
         assert await vectors(store, tenant) == 29
 
 
 async def test_sets_that_hold_too_much_are_made_anew(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     protection = store.protection(tenant)
     pseudonym = protection.pseudonym("a")
     await store.redis.hdel(Keyspace(tenant).bucket(pseudonym), pseudonym)
@@ -125,7 +125,7 @@ async def test_sets_that_hold_too_much_are_made_anew(store: EnrolledStore, tenan
 async def test_a_rotation_stopped_anywhere_moves_nobody_out_of_sight(
     store: EnrolledStore, tenant: str, stop_after: int
 ) -> None:
-    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(30)], DEED)
+    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(30)], EVENT)
     searched, done = VectorSetDirectory(store, tenant), 0
 
     def stop(_: int) -> None:
@@ -143,7 +143,7 @@ async def test_a_rotation_stopped_anywhere_moves_nobody_out_of_sight(
 
 
 async def test_templates_of_another_model_are_a_mismatch_not_a_miss(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     with pytest.raises(SemfaceError) as refused:
         await VectorSetDirectory(store, tenant).search(
             embedding(1)[None], Model("face_verification", "2", 7), 0.5, 5, None
@@ -152,7 +152,7 @@ async def test_templates_of_another_model_are_a_mismatch_not_a_miss(store: Enrol
 
 
 async def test_an_erased_tenant_leaves_no_vector(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     store.ring.erase(tenant)
     await store.purge_erased()
     assert [key async for key in store.redis.scan_iter(match=f"{Keyspace(tenant).prefix}*")] == []
@@ -167,7 +167,7 @@ async def test_these_rights_suffice(url: str, store: EnrolledStore, tenant: str)
     rights = [*COMMANDS.split(), *RIGHTS]
     await store.redis.execute_command("ACL", "SETUSER", "gateway", "on", ">secret", "~semface:*", *rights)
     async with store_at(url.replace("redis://", "redis://gateway:secret@"), store.ring, vector_sets=True) as least:
-        await least.put(tenant, record(least, "a", 1, tenant), DEED)
+        await least.put(tenant, record(least, "a", 1, tenant), EVENT)
         assert await who(VectorSetDirectory(least, tenant), 1) == ["a"]
         assert await least.remove(tenant, least.protection(tenant).pseudonym("a"), ERASE)
         assert await who(VectorSetDirectory(least, tenant), 1) == []

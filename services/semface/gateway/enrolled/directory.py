@@ -15,7 +15,7 @@ import structlog
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
-from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.index import Entry, Found, TemplateIndex, Vector
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.protection import TenantProtection
@@ -106,7 +106,7 @@ class TenantDirectory:
 
     async def _changes(self, position: str) -> list[tuple[str, bytes]] | None:
         """Return the changes after ``position``, at most some, or None where the stream does not go on from there."""
-        with told_as_ours():
+        with as_store_errors():
             entries = await self._store.redis.xrange(
                 Keyspace(self._tenant).changes, min=position, count=CHANGES_AT_ONCE + 1
             )
@@ -143,12 +143,12 @@ class TenantDirectory:
 
         None on a full server: then every search reads all.
         """
-        with told_as_ours():
+        with as_store_errors():
             last = await self._store.redis.xrevrange(keys.changes, count=1)
             if last:
                 return str(last[0][0].decode())
         try:
-            with told_as_ours():
+            with as_store_errors():
                 made: bytes = await self._store.redis.xadd(keys.changes, {b"s": b""})
         except SemfaceError as error:
             if error.reason is not Reason.STORE_FULL:

@@ -3,6 +3,7 @@
 The index is never the source of truth. It holds templates in the tenant's map; what is removed is overwritten.
 """
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from semface.client import Model
 from semface.meaning import EMBEDDING_SIZE
 
-EXACT_LIMIT: Final = 100_000
+UNLIMITED: Final = sys.maxsize
 FIRST_CAPACITY: Final = 1024
 CANDIDATES_AT_LEAST: Final = 32
 """Candidates that the approximate search hands to the exact scores."""
@@ -50,7 +51,7 @@ class Found:
 class TemplateIndex:
     """Subjects with their templates; rows move when one is taken out."""
 
-    def __init__(self, exact_limit: int = EXACT_LIMIT) -> None:
+    def __init__(self, exact_limit: int = UNLIMITED) -> None:
         """Start empty; search exactly up to ``exact_limit`` subjects, beyond it through usearch if installed."""
         self._exact_limit = exact_limit
         self._rows: dict[bytes, int] = {}
@@ -208,7 +209,7 @@ class TemplateIndex:
     def _begin_graph(self) -> None:
         graph = NeighbourGraph.make()
         if graph is None:
-            self._exact_limit = 2**62
+            self._exact_limit = UNLIMITED
             return
         count = len(self._entries)
         graph.add([entry[0] for entry in self._entries], self._unpacked(np.arange(count)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from semface.client import Model
 from semface.errors import SemfaceError
-from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
+from semface.gateway.enrolled.index import UNLIMITED, Entry, NeighbourGraph, TemplateIndex
 from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TenantProtection
 
 _HEADER: Final = struct.Struct("<8sH")
@@ -120,7 +120,7 @@ def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
         if "graph" in arrays:
             keys = dict(zip(pseudonyms, arrays["keys"].tolist(), strict=True))
             graph = NeighbourGraph.load(arrays["graph"].tobytes(), keys, int(arrays["following"]))
-    index = TemplateIndex(exact_limit if graph is None else 2**62)
+    index = TemplateIndex(exact_limit if graph is None else UNLIMITED)
     index.add(entries)
     if graph is not None:
         index.take_graph(graph)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
-from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.index import CANDIDATES_AT_LEAST, EXPANSION_SEARCH, Found, Vector
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.record import Record, open_record
@@ -65,7 +65,7 @@ class VectorSetDirectory:
         if group is not None:
             # A group is compared whole: a walk through the graph could pass a small one by.
             options += ["TRUTH", "FILTER", f'"{group_hash(group, protection)}" in .groups']
-        with told_as_ours():
+        with as_store_errors():
             async with self._store.redis.pipeline(transaction=False) as pipeline:
                 for key, model_hash in sizes:
                     for mapped in (probes @ protection.map(key)).astype("<f4"):
@@ -101,7 +101,7 @@ class VectorSetDirectory:
 
     async def _counts(self) -> tuple[int, Sizes]:
         buckets = self._keys.buckets
-        with told_as_ours():
+        with as_store_errors():
             records, *told = await self._store.redis.eval(VECTOR_COUNTS, 1 + len(buckets), self._keys.vectors, *buckets)
         names = [name.decode().split(":") for name in told[::2]]
         return records, {(int(key), int(model, 16)): size for (key, model), size in zip(names, told[1::2], strict=True)}
@@ -110,7 +110,7 @@ class VectorSetDirectory:
         protection = self._store.protection(self._tenant)
         async for values in self._store.values(self._tenant):
             for start in range(0, len(values), FILL_BATCH):
-                with told_as_ours():
+                with as_store_errors():
                     async with self._store.redis.pipeline(transaction=False) as pipeline:
                         for pseudonym, value in values[start : start + FILL_BATCH]:
                             vector = vector_of(open_record(value, pseudonym, protection), protection)
@@ -119,6 +119,6 @@ class VectorSetDirectory:
                         await pipeline.execute()
 
     async def _drop(self, sizes: Sizes) -> None:
-        with told_as_ours():
+        with as_store_errors():
             for key, model_hash in sizes:
                 await self._store.redis.unlink(self._keys.vector_set(f"{key}:{model_hash:016x}"))

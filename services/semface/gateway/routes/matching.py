@@ -42,10 +42,10 @@ async def verify(
     pipeline = app.pipeline()
     source = await _read_face(request)
     if isinstance(source, Bitstream):
-        record, embedding = await _claim_and_embed(app, caller, subject_id, pipeline, Coded(source.data))
+        record, embedding = await _begin_and_embed(app, caller, subject_id, pipeline, Coded(source.data))
     else:
         with pipeline.provenance.stage("store"):
-            record = await app.enrollment.claimed(caller, subject_id)
+            record = await app.enrollment.begin_verification(caller, subject_id)
         (embedding,) = await pipeline.embed([await pipeline.coded(source, face, Portion.IDENTITY)])
     with pipeline.provenance.stage("verify"):
         found = await app.enrollment.verify(caller, record, embedding, operating_point)
@@ -108,13 +108,13 @@ async def _read_face(request: Request) -> Photograph | Bitstream:
     return source
 
 
-async def _claim_and_embed(
+async def _begin_and_embed(
     app: Parts, caller: Caller, subject: str, pipeline: Pipeline, coded: Coded
 ) -> tuple[Record, Embedding]:
     """Read the record and embed the face at once; of two failures the store's is told."""
     embedding = asyncio.create_task(pipeline.embed([coded]))
     try:
-        record = await app.enrollment.claimed(caller, subject)
+        record = await app.enrollment.begin_verification(caller, subject)
     except BaseException:
         embedding.cancel()
         # It is over before the request is, and what it may have failed of is not asked for.
