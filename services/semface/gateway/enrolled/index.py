@@ -21,7 +21,7 @@ CANDIDATES_AT_LEAST: Final = 32
 """Candidates that the approximate search hands to the exact scores."""
 CONNECTIVITY: Final = 16
 EXPANSION_ADD: Final = 96
-EXPANSION_SEARCH: Final = 192
+EXPANSION_SEARCH: Final = 512
 
 Vector = NDArray[np.float32]
 Codes = NDArray[np.int8]
@@ -184,8 +184,12 @@ class TemplateIndex:
         return vectors @ probe
 
     def _best(self, rows: NDArray[np.intp], scores: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
-        reaching = np.flatnonzero((scores >= threshold) & (self._expires[rows] > time.time()))
-        best = reaching[np.argsort(-scores[reaching], kind="stable")[:top]]
+        reaching = np.flatnonzero(scores >= threshold)
+        reaching = reaching[self._expires[rows[reaching]] > time.time()]
+        if len(reaching) > top:
+            # To sort all that reach a low threshold would take longer than to compare them.
+            reaching = reaching[np.argpartition(-scores[reaching], top - 1)[:top]]
+        best = reaching[np.argsort(-scores[reaching], kind="stable")]
         return [(self._entries[rows[place]][1], float(scores[place])) for place in best]
 
     def _unpacked(self, rows: NDArray[np.intp]) -> Vector:
