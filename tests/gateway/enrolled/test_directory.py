@@ -7,6 +7,7 @@ import pytest
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
+from semface.gateway.enrolled import saved_index
 from semface.gateway.enrolled.directory import TenantDirectory
 from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
 from semface.gateway.enrolled.keyspace import Keyspace
@@ -134,6 +135,28 @@ async def test_a_saved_index_is_sealed_caught_up_and_forgets_who_was_erased(
     assert not saved.path(tenant).exists()
     saved.path(tenant).write_bytes(b"damaged")
     assert await who(directory(store, tenant, saved), 1) == ["subject-b"]
+
+
+async def test_a_long_index_is_sealed_in_parts_none_of_which_can_be_moved(
+    store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved_index, "PART_BYTES", 1000)
+    monkeypatch.setattr(saved_index, "SEALED_PART_BYTES", 1028)
+    saved = SavedIndexes(tmp_path / "indexes")
+    first = directory(store, tenant, saved)
+    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(20)], EVENT)
+    assert await who(first, 13) == ["s13"]
+    await first.save()
+    protection, path = store.protection(tenant), saved.path(tenant)
+    found = saved.read(protection, 1000)
+    assert found is not None
+    assert len(found[0]) == 20
+    whole = path.read_bytes()
+    header, parts = whole[:14], [whole[start : start + 1028] for start in range(14, len(whole), 1028)]
+    assert len(parts) > 5
+    for changed in ([parts[1], parts[0], *parts[2:]], parts[:-1], [*parts, parts[-1]], [*parts[:-1], parts[-1][:-1]]):
+        path.write_bytes(header + b"".join(changed))
+        assert saved.read(protection, 1000) is None
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 29])
