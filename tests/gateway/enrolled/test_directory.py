@@ -197,15 +197,25 @@ def test_beyond_the_limit_the_same_are_found_approximately() -> None:
     exact, approximate = TemplateIndex(), TemplateIndex(exact_limit=200)
     for index in (exact, approximate):
         index.add(entries(400))
-    assert exact.graph is None
-    assert approximate.graph is not None
     probes = np.stack([embedding(seed) for seed in range(0, 400, 7)])
     for one, other in zip(exact.search(probes, 0.3, 1, None), approximate.search(probes, 0.3, 1, None), strict=True):
         assert one[0][0] == other[0][0]
         assert one[0][1] == pytest.approx(other[0][1], abs=1e-5)
+    assert exact.graph is None
+    assert approximate.graph is not None
     approximate.remove((7).to_bytes(16, "big"))
     assert approximate.search(embedding(7)[None], 0.3, 1, None) == [[]]
     reloaded = NeighbourGraph.load(*approximate.graph.dump())
     assert reloaded is not None
     assert reloaded.nearest(embedding(14), 1) == [(14).to_bytes(16, "big")]
     assert (7).to_bytes(16, "big") not in reloaded.nearest(embedding(7), 10)
+
+
+@pytest.mark.slow
+def test_a_graph_built_on_all_cores_leads_to_everybody() -> None:
+    pytest.importorskip("usearch")
+    index = TemplateIndex(exact_limit=100)
+    index.add(entries(6000))
+    probes = np.stack([embedding(seed) for seed in range(6000)])
+    found = index.search(probes, 0.5, 1, None)
+    assert [one[0][0] if one else None for one in found] == [f"s{number}" for number in range(6000)]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Final, cast
 
 import numpy as np
@@ -22,6 +23,9 @@ CANDIDATES_AT_LEAST: Final = 32
 CONNECTIVITY: Final = 16
 EXPANSION_ADD: Final = 96
 EXPANSION_SEARCH: Final = 512
+EXPANSION_CHECK: Final = 64
+CHECKED: Final = 4
+"""Among how many a vector looks for itself: some people may be enrolled twice."""
 
 Vector = NDArray[np.float32]
 Codes = NDArray[np.int8]
@@ -89,12 +93,13 @@ class TemplateIndex:
             self._models[entry.model] = self._models.get(entry.model, 0) + 1
             for group in entry.groups:
                 self._groups.setdefault(group, set()).add(entry.pseudonym)
-        if self._vectors is not None:
-            self._vectors[first:end] = self._unpacked(np.arange(first, end))
         if self._graph is not None:
             self._graph.add([entry.pseudonym for entry in entries], self._unpacked(np.arange(first, end)))
-        elif end > self._exact_limit:
-            self._begin_graph()
+        elif end > self._exact_limit and NeighbourGraph.available():
+            # The graph is built at the first search, over everybody that a reading of Redis brings.
+            self._vectors = None
+        elif self._vectors is not None:
+            self._vectors[first:end] = self._unpacked(np.arange(first, end))
 
     def remove(self, pseudonym: bytes) -> bool:
         """Take out the subject of ``pseudonym`` and overwrite its template; return whether it was there."""
@@ -128,10 +133,10 @@ class TemplateIndex:
         if group is not None:
             rows = np.array(sorted(self._rows[pseudonym] for pseudonym in self._groups.get(group, ())), np.intp)
             return [self._best(rows, self._scores(rows, probe), threshold, top) for probe in probes]
-        if self._graph is not None:
-            return [self._approximate(probe, threshold, top) for probe in probes]
+        if self._vectors is None:
+            graph = self._graph = self._graph or self._built_graph()
+            return [self._approximate(graph, probe, threshold, top) for probe in probes]
         count = len(self._entries)
-        assert self._vectors is not None, "exact while there is no graph"
         scores = self._vectors[:count] @ probes.T
         return [self._best(np.arange(count), scores[:, place], threshold, top) for place in range(len(probes))]
 
@@ -173,9 +178,10 @@ class TemplateIndex:
         """Use ``graph``, which was kept beside these very entries, in place of building one."""
         self._graph, self._vectors = graph, None
 
-    def _approximate(self, probe: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
-        assert self._graph is not None
-        found = self._graph.nearest(probe, max(4 * top, CANDIDATES_AT_LEAST))
+    def _approximate(
+        self, graph: "NeighbourGraph", probe: Vector, threshold: float, top: int
+    ) -> list[tuple[str, float]]:
+        found = graph.nearest(probe, max(4 * top, CANDIDATES_AT_LEAST))
         rows = np.array([self._rows[pseudonym] for pseudonym in found if pseudonym in self._rows], np.intp)
         return self._best(rows, self._scores(rows, probe), threshold, top)
 
@@ -210,14 +216,10 @@ class TemplateIndex:
         if self._vectors is not None:
             self._vectors = np.concatenate([self._vectors, np.zeros((more, EMBEDDING_SIZE), np.float32)])
 
-    def _begin_graph(self) -> None:
-        graph = NeighbourGraph.make()
-        if graph is None:
-            self._exact_limit = UNLIMITED
-            return
-        count = len(self._entries)
-        graph.add([entry[0] for entry in self._entries], self._unpacked(np.arange(count)))
-        self.take_graph(graph)
+    def _built_graph(self) -> "NeighbourGraph":
+        graph = NeighbourGraph(_new_graph(), {}, 0)
+        graph.build([entry[0] for entry in self._entries], self._unpacked(np.arange(len(self._entries))))
+        return graph
 
 
 class NeighbourGraph:
@@ -231,18 +233,38 @@ class NeighbourGraph:
         self._following = following
 
     @classmethod
-    def make(cls) -> "NeighbourGraph | None":
-        """Return an empty one, or None where usearch (the extra ``index``) is not installed."""
-        graph = _new_graph()
-        return None if graph is None else cls(graph, {}, 0)
+    def available(cls) -> bool:
+        """Return whether usearch (the extra ``index``) is installed."""
+        return find_spec("usearch") is not None
+
+    def build(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
+        """Add many unit ``vectors`` (N, 512) of new ``pseudonyms``, on all cores."""
+        keys = self._new_keys(len(pseudonyms))
+        self._graph.add(keys, vectors)
+        # Threads that add at once may leave a vector to which no path leads: it is added again, alone.
+        self._graph.expansion_search = EXPANSION_CHECK
+        found = self._graph.search(vectors, CHECKED).keys.reshape(len(keys), -1)
+        self._graph.expansion_search = EXPANSION_SEARCH
+        lost = np.flatnonzero((found != keys[:, None]).all(axis=1))
+        for key in keys[lost].tolist():
+            self._graph.remove(key)
+        keys[lost] = self._new_keys(len(lost))
+        self._graph.add(keys[lost], vectors[lost], threads=1)
+        self._know(pseudonyms, keys)
 
     def add(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
-        """Add the unit ``vectors`` (N, 512) of new ``pseudonyms``."""
+        """Add the unit ``vectors`` (N, 512) of new ``pseudonyms``, one after the other."""
         if not pseudonyms:
             return
-        keys = np.arange(self._following, self._following + len(pseudonyms), dtype=np.uint64)
-        self._graph.add(keys, vectors)
-        self._following += len(pseudonyms)
+        keys = self._new_keys(len(pseudonyms))
+        self._graph.add(keys, vectors, threads=1)
+        self._know(pseudonyms, keys)
+
+    def _new_keys(self, count: int) -> NDArray[np.uint64]:
+        self._following += count
+        return np.arange(self._following - count, self._following, dtype=np.uint64)
+
+    def _know(self, pseudonyms: Sequence[bytes], keys: NDArray[np.uint64]) -> None:
         for pseudonym, key in zip(pseudonyms, keys.tolist(), strict=True):
             self._keys[pseudonym], self._pseudonyms[key] = key, pseudonym
 
@@ -252,9 +274,9 @@ class NeighbourGraph:
         del self._pseudonyms[key]
         self._graph.remove(key)
         noise = np.random.default_rng().normal(size=(1, EMBEDDING_SIZE)).astype(np.float32)
-        self._graph.add(np.array([self._following], np.uint64), noise / np.linalg.norm(noise))
-        self._graph.remove(self._following)
-        self._following += 1
+        (other,) = keys = self._new_keys(1)
+        self._graph.add(keys, noise / np.linalg.norm(noise))
+        self._graph.remove(int(other))
 
     def nearest(self, probe: Vector, count: int) -> list[bytes]:
         """Return the pseudonyms of about the ``count`` nearest vectors."""
@@ -268,9 +290,9 @@ class NeighbourGraph:
     @classmethod
     def load(cls, data: bytes, keys: dict[bytes, int], following: int) -> "NeighbourGraph | None":
         """Return what ``dump`` told, or None where usearch is not installed."""
-        graph = _new_graph()
-        if graph is None:
+        if not cls.available():
             return None
+        graph = _new_graph()
         graph.load(data)
         return cls(graph, keys, following)
 
@@ -280,11 +302,9 @@ def _unit_scales(codes: Codes) -> Vector:
     return np.asarray(1.0 / np.linalg.norm(codes.astype(np.float32), axis=1), np.float32)
 
 
-def _new_graph() -> Any | None:
-    try:
-        from usearch.index import Index
-    except ImportError:
-        return None
+def _new_graph() -> Any:
+    from usearch.index import Index
+
     return Index(
         ndim=EMBEDDING_SIZE,
         metric="ip",

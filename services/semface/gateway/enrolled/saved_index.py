@@ -12,7 +12,7 @@ import numpy as np
 
 from semface.client import Model
 from semface.errors import SemfaceError
-from semface.gateway.enrolled.index import UNLIMITED, Entry, NeighbourGraph, TemplateIndex
+from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
 from semface.gateway.enrolled.key_ring import NONCE_BYTES
 from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TAG_BYTES, TenantProtection
 
@@ -139,8 +139,8 @@ def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
         if "graph" in arrays:
             keys = dict(zip(pseudonyms, arrays["keys"].tolist(), strict=True))
             graph = NeighbourGraph.load(arrays["graph"].tobytes(), keys, int(arrays["following"]))
-    index = TemplateIndex(exact_limit if graph is None else UNLIMITED)
+    index = TemplateIndex(exact_limit)
     index.add(entries)
-    if graph is not None:
+    if graph is not None and len(index) > exact_limit:
         index.take_graph(graph)
     return index, told["position"]
