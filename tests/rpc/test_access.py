@@ -1,15 +1,8 @@
-import datetime
-import ipaddress
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from semface.access.callers import Scope
@@ -18,6 +11,7 @@ from semface.access.keys import KeyFile
 from semface.client import AsyncClient, CallError, connection
 from semface.errors import Reason
 from semface.rpc import access
+from tests.certificates import Authority
 from tests.rpc.conftest import running
 
 FACE = b"any bytes"
@@ -65,44 +59,6 @@ async def test_a_stream_asks_for_a_key_too(tmp_path: Path) -> None:
         with pytest.raises(CallError) as refused:
             _ = [shown async for shown in client.decode_stream(frames())]
         assert refused.value.reason is Reason.KEY_INVALID
-
-
-class Authority:
-    """A certificate authority of one test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-        self.certificate = self._signed(self.key, self.name, authority=True)
-        (folder / "ca.pem").write_bytes(self.certificate.public_bytes(Encoding.PEM))
-
-    def issue(self, name: str) -> TlsFiles:
-        """Write a certificate and key, in place of those of the same name, and return the files."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        made = self._signed(key, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), authority=False)
-        key_path, chain_path = self.folder / f"{name}.key", self.folder / f"{name}.pem"
-        key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        chain_path.write_bytes(made.public_bytes(Encoding.PEM))
-        return TlsFiles(key_path, chain_path, self.folder / "ca.pem")
-
-    def _signed(self, key: ec.EllipticCurvePrivateKey, name: x509.Name, *, authority: bool) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-            )
-        )
-        return builder.sign(self.key, hashes.SHA256())
 
 
 async def reaches(address: str, tls: TlsFiles | None) -> bool:

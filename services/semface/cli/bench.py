@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from PIL import Image
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from semface.cli.demonstration import portrait
@@ -99,24 +99,35 @@ def identify(
     subjects: Annotated[int, typer.Option(min=100, help="How many are enrolled.")] = 100_000,
     exact_limit: Annotated[int, typer.Option(min=1, help="Up to how many every template is compared.")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1, help="How often each time is taken.")] = 300,
+    images: Annotated[
+        Path | None, typer.Option(help="Zip of pictures to fit templates and probes to.", metavar="ZIP")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV with fold, same, image_a, image_b: the people.", metavar="CSV")
+    ] = None,
     same_cosine: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Cosine of a probe and its template: that of two pictures of one person."),
+        float, typer.Option(min=0, max=1, help="Without pictures: about the cosine of two pictures of one person.")
     ] = 0.6,
     as_json: AsJson = False,
 ) -> None:
     """Enrol drawn templates in an embedded Valkey: identify, verify, an index after a restart, memory."""
-    from semface.cli.identify_bench import measure_identification
+    from semface.cli.identify_bench import BenchOptions, measure_identification
+    from semface.cli.running import loop_factory
     from semface.rpc.telemetry import configure_logging
 
+    if (images is None) != (pairs is None):
+        raise SemfaceError(Reason.FIELD_INVALID, "to fit to people needs both --images ZIP and --pairs CSV")
+    fitted = None if images is None or pairs is None else (PictureArchive(images), read_pairs(pairs))
+    options = BenchOptions(subjects, exact_limit, rounds, same_cosine, fitted)
     configure_logging("error", "console")
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("enrolled", total=subjects)
-        figures = asyncio.run(
-            measure_identification(
-                subjects, exact_limit, rounds, same_cosine, lambda count: bar.update(task, advance=count)
-            )
-        )
+    with Progress(console=Console(stderr=True)) as bar, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        pictures = bar.add_task("pictures", total=len(fitted[1].stems)) if fitted else None
+        enrolled = bar.add_task("enrolled", total=subjects)
+
+        def advance(task: TaskID | None) -> Callable[[int], None]:
+            return lambda count: None if task is None else bar.update(task, advance=count)
+
+        figures = runner.run(measure_identification(options, advance(pictures), advance(enrolled)))
     _print(figures.as_dict(), as_json)
 
 

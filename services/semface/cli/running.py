@@ -56,11 +56,11 @@ def demonstrate(
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run ``work`` until it is done or the process is asked to stop (SIGINT or SIGTERM), which cancels it."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
+    with asyncio.Runner(loop_factory=loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
         runner.run(_until_signal(work))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """Return uvloop's, which is not to be had on every system, or else asyncio's own."""
     try:
         import uvloop

@@ -9,7 +9,7 @@ import typer
 from semface.cli.output import Json, show
 from semface.gateway.enrolled.key_ring import new_master_key
 from semface.gateway.enrolled.rotation import SETTLE_SECONDS
-from semface.gateway.enrolled.store import EnrolledStore, Streams
+from semface.gateway.enrolled.store import EnrolledStore, StreamLengths
 from semface.gateway.server import configured_ring
 from semface.gateway.settings import GatewaySettings
 
@@ -121,8 +121,9 @@ def _with_store(work: Callable[[EnrolledStore], Coroutine[Any, Any, Result]]) ->
     ring = configured_ring(settings)
 
     async def run() -> Result:
-        streams = Streams(settings.changes_kept, settings.audit_kept)
-        store = EnrolledStore(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds, ring, streams)
+        streams = StreamLengths(settings.changes_kept, settings.audit_kept)
+        url, seconds = settings.redis_url.get_secret_value(), settings.redis_timeout_seconds
+        store = EnrolledStore(url, seconds, ring, streams, vector_sets=settings.vector_sets)
         try:
             return await work(store)
         finally:

@@ -80,6 +80,13 @@ class ServingPath:
             skipped=int(described.skipped.sum()),
         )
 
+    async def receive(
+        self, archive: PictureArchive, stems: Sequence[str], options: RunOptions, progress: Progress
+    ) -> tuple[list[str], ReceivedFaces]:
+        """Return of the pictures ``stems`` those that were not skipped, and their faces received."""
+        _, names, received = await self._receive(archive, stems, options, progress)
+        return names, received
+
     async def _receive(
         self, archive: PictureArchive, stems: Sequence[str], options: RunOptions, progress: Progress
     ) -> tuple[DescribedPictures, list[str], ReceivedFaces]:

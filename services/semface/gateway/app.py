@@ -57,11 +57,12 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     problems.install(app)
     # Each route asks for its own scopes; this only documents where keys are asked for.
     guarded = [Depends(documented)] if settings.asks_for_keys else []
+    # In this order a path is looked for: what has to be quick is first.
     for router in (
+        matching.router,
         photographs.router,
         faces.router,
         subjects.router,
-        matching.router,
         bulk.router,
         system.models_router,
     ):

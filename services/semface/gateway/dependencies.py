@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-from fastapi import Depends, Query, Request
+from fastapi import Query, Request
 
 from semface.descriptors import Portion, portions_by_name
 from semface.errors import Reason, SemfaceError
@@ -26,27 +26,19 @@ class Parts:
     enrollment: Enrollment
     metrics: HttpMetrics
 
+    def pipeline(self) -> Pipeline:
+        """Return the pipeline of one request."""
+        return Pipeline(self.services, Provenance())
+
 
 def parts(request: Request) -> Parts:
-    """Return the parts of the app that answers ``request``."""
+    """Return the parts of the app that answers ``request``.
+
+    Routes call it: a dependency of FastAPI would cost each request more than all that this does.
+    """
     return cast(Parts, request.app.state.parts)
 
 
-def start_provenance() -> Provenance:
-    """Return the provenance of one request."""
-    return Provenance()
-
-
-AppParts = Annotated[Parts, Depends(parts)]
-AnswerProvenance = Annotated[Provenance, Depends(start_provenance)]
-
-
-def pipeline(app: AppParts, provenance: AnswerProvenance) -> Pipeline:
-    """Return the pipeline of one request."""
-    return Pipeline(app.services, provenance)
-
-
-RequestPipeline = Annotated[Pipeline, Depends(pipeline)]
 Choice = Annotated[
     FaceChoice, Query(alias="face", description="Which face of a photograph: the only one, or the largest.")
 ]

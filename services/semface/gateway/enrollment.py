@@ -11,11 +11,13 @@ from semface.access.callers import Caller
 from semface.client import AsyncClient, Embedding, Model
 from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.attempts import AttemptLimits, Attempts
-from semface.gateway.enrolled.directory import Directories, Found, unit
+from semface.gateway.enrolled.directories import Directories
+from semface.gateway.enrolled.directory import unit
+from semface.gateway.enrolled.index import Found
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrolled.record import Details, Record, make_record
 from semface.gateway.enrolled.saved_index import SavedIndexes
-from semface.gateway.enrolled.store import Deed, EnrolledStore, Streams
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore, StreamLengths
 from semface.gateway.settings import GatewaySettings
 from semface.meaning import DEFAULT_OPERATING_POINT
 
@@ -52,9 +54,9 @@ class Enrollment:
 
     def __init__(self, settings: GatewaySettings, ring: KeyRing, understanding: AsyncClient) -> None:
         """Connect at the first request; ``understanding`` tells the thresholds."""
-        streams = Streams(settings.changes_kept, settings.audit_kept)
+        streams = StreamLengths(settings.changes_kept, settings.audit_kept)
         url = settings.redis_url.get_secret_value()
-        self.store = EnrolledStore(url, settings.redis_timeout_seconds, ring, streams)
+        self.store = EnrolledStore(url, settings.redis_timeout_seconds, ring, streams, vector_sets=settings.vector_sets)
         saved = SavedIndexes(settings.index_folder) if settings.index_folder else None
         self.directories = Directories(self.store, settings.exact_limit, saved)
         limits = AttemptLimits(settings.verify_per_minute, settings.lockout_misses, settings.lockout_seconds)
@@ -74,7 +76,7 @@ class Enrollment:
         details = described(Details(time.time(), samples=len(embeddings)), told)
         protection = self.store.protection(caller.tenant)
         record = make_record(subject, vector, embeddings[0].model, details, protection)
-        created = await self.store.put(caller.tenant, record, Deed("enroll", caller.key_id))
+        created = await self.store.put(caller.tenant, record, AuditEvent("enroll", caller.key_id))
         return record, bool(created)
 
     async def subject(self, caller: Caller, subject: str) -> Record:
@@ -97,19 +99,19 @@ class Enrollment:
                 embedding = record.embedding(protection)
                 record = make_record(subject, embedding, record.model, details, protection)
             changed = replace(record, details=details)
-            if await self.store.put(caller.tenant, changed, Deed("update", caller.key_id), value) is not None:
+            if await self.store.put(caller.tenant, changed, AuditEvent("update", caller.key_id), value) is not None:
                 return changed
         raise SemfaceError(Reason.OVERLOADED, "the subject is being changed by others; come again")
 
     async def forget(self, caller: Caller, subject: str) -> None:
         """Erase ``subject``, or raise SUBJECT_UNKNOWN."""
         pseudonym = self.store.protection(caller.tenant).pseudonym(subject)
-        if not await self.store.remove(caller.tenant, pseudonym, Deed("erase", caller.key_id)):
+        if not await self.store.remove(caller.tenant, pseudonym, AuditEvent("erase", caller.key_id)):
             raise unknown_subject()
 
-    async def claimed(self, caller: Caller, subject: str) -> Record:
+    async def begin_verification(self, caller: Caller, subject: str) -> Record:
         """Begin a verification: return the record of ``subject``, or raise SUBJECT_UNKNOWN or RATE_LIMITED."""
-        record = await self._attempts.begin(caller.tenant, subject, Deed("verify", caller.key_id))
+        record = await self._attempts.begin(caller.tenant, subject, AuditEvent("verify", caller.key_id))
         if record is None:
             raise unknown_subject()
         return record
@@ -123,7 +125,7 @@ class Enrollment:
         protection = self.store.protection(caller.tenant)
         score = float(record.vector(protection, record.key) @ (embedding.vector @ protection.map(record.key)))
         if score < threshold:
-            await self._attempts.missed(caller.tenant, record.subject, Deed("verify_refused", caller.key_id))
+            await self._attempts.missed(caller.tenant, record.subject, AuditEvent("verify_refused", caller.key_id))
         return Verification(score >= threshold, score, threshold)
 
     async def identify(

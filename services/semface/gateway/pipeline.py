@@ -51,13 +51,13 @@ class Pipeline:
 
     def __init__(self, services: Services, provenance: Provenance) -> None:
         self._services = services
-        self._provenance = provenance
+        self.provenance = provenance
 
     async def extract(self, photograph: Photograph) -> Extraction:
         """Find and describe the faces of ``photograph``, at least one."""
-        with self._provenance.stage("extract"):
+        with self.provenance.stage("extract"):
             found = await self._services.extraction.extract(photograph.data)
-        self._provenance.made_by(found.models)
+        self.provenance.made_by(found.models)
         return found
 
     async def encode(
@@ -68,25 +68,25 @@ class Pipeline:
         bits: int | None = None,
     ) -> Encoding:
         """Code ``descriptors`` (N, 257) or (257,) at ``quality``, or within ``bits`` where they can be."""
-        with self._provenance.stage("encode"):
+        with self.provenance.stage("encode"):
             coded = await self._services.codec.encode(descriptors, quality=quality, portions=portions, bits=bits)
-        self._provenance.made_by([coded.model])
+        self.provenance.made_by([coded.model])
         return coded
 
     async def decode(self, coded: Coded) -> DecodedFace:
         """Decode one frame."""
-        with self._provenance.stage("decode"):
+        with self.provenance.stage("decode"):
             decoded = await self._services.codec.decode([coded.frame], model_hash=coded.codec_hash)
-        self._provenance.made_by([decoded.model])
+        self.provenance.made_by([decoded.model])
         return decoded.faces[0]
 
     async def understand(self, coded: Sequence[Coded], tasks: Sequence[str]) -> list[UnderstoodFace]:
         """Answer ``tasks`` (``expression``, ``embedding``) for each frame, all coded by one model."""
-        with self._provenance.stage("understand"):
+        with self.provenance.stage("understand"):
             understood = await self._services.understanding.understand(
                 [face.frame for face in coded], tasks=tasks, codec_hash=coded[0].codec_hash
             )
-        self._provenance.made_by(understood.models)
+        self.provenance.made_by(understood.models)
         return understood.faces
 
     async def embed(self, coded: Sequence[Coded]) -> list[Embedding]:
@@ -97,11 +97,11 @@ class Pipeline:
 
     async def understand_described(self, face: Described, tasks: Sequence[str]) -> UnderstoodFace:
         """Answer ``tasks`` for numbers that were never coded."""
-        with self._provenance.stage("understand"):
+        with self.provenance.stage("understand"):
             understood = await self._services.understanding.understand(
                 [face.values], tasks=tasks, portions=face.portions
             )
-        self._provenance.made_by(understood.models)
+        self.provenance.made_by(understood.models)
         return understood.faces[0]
 
     async def coded(

@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from semface.access.authentication import Authenticator, CallCounts, too_many_calls
 from semface.access.callers import Caller, Scope
 from semface.errors import SemfaceError
-from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.scripts import COUNT
 from semface.gateway.enrolled.store import EnrolledStore
@@ -42,7 +42,7 @@ class Gate:
             return
         key = Keyspace(caller.tenant).calls(caller.key_id, int(time.time() // 60))
         try:
-            with told_as_ours():
+            with as_store_errors():
                 count, _ = await self._store.redis.eval(COUNT, 1, key, WINDOW_SECONDS)
         except SemfaceError:
             self._counts.count(caller)

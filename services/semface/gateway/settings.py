@@ -42,6 +42,11 @@ class GatewaySettings(AccessSettings):
         ge=1,
         description="Subjects of a tenant up to which identify compares exactly; beyond, usearch finds them.",
     )
+    vector_sets: bool = Field(
+        False,
+        description="Let Redis 8 search in vector sets, in place of an index in each gateway. The mapped templates "
+        "then lie in Redis unencrypted.",
+    )
     enroll_max_faces: int = Field(8, ge=1, le=32, description="Most photographs or bitstreams of one enrolment.")
     enroll_minimum_quality: float = Field(
         0.0,

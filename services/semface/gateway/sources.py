@@ -62,15 +62,15 @@ async def read_source(request: Request, *kinds: Kind) -> Source:
     FIELD_INVALID or MESSAGE_MALFORMED for a body that is not what its type says, DESCRIPTOR_SHAPE and NOT_FINITE for
     bad numbers.
     """
-    content_type = _content_type(request)
+    media_type = content_type(request)
     source: Source
-    if content_type in PHOTOGRAPH_TYPES:
+    if media_type in PHOTOGRAPH_TYPES:
         source = Photograph(await request.body())
-    elif content_type == BITSTREAM_TYPE:
+    elif media_type == BITSTREAM_TYPE:
         source = Bitstream(await request.body())
-    elif content_type == MULTIPART_TYPE:
+    elif media_type == MULTIPART_TYPE:
         source = await _read_multipart(request)
-    elif content_type == JSON_TYPE:
+    elif media_type == JSON_TYPE:
         source = _read_json(await request.body())
     else:
         raise _unsupported(kinds)
@@ -85,7 +85,7 @@ async def read_faces(request: Request, most: int, most_bytes: int) -> list[Photo
     Raises what ``read_source`` raises, FIELD_INVALID for more than ``most`` files, IMAGE_TOO_LARGE for a file of more
     than ``most_bytes``.
     """
-    if _content_type(request) != MULTIPART_TYPE:
+    if content_type(request) != MULTIPART_TYPE:
         source = await read_source(request, Photograph, Bitstream)
         assert not isinstance(source, Described)
         return [source]
@@ -131,7 +131,8 @@ def _describe_numbers() -> dict[str, Any]:
     }
 
 
-def _content_type(request: Request) -> str:
+def content_type(request: Request) -> str:
+    """Return the media type of the body of ``request`` in lower case, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -1,6 +1,7 @@
 """Metrics and logs of HTTP requests: method, route, status and time, never a path (it may name a subject) or a body."""
 
 import time
+from functools import lru_cache
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -29,10 +30,14 @@ class HttpMetrics:
             registry=self._registry,
         )
 
+        # To look a label up takes longer than to count; routes are few.
+        self._count = lru_cache(self._requests.labels)
+        self._times = lru_cache(self._seconds.labels)
+
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log one answered request."""
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._count(method, route, status).inc()
+        self._times(route).observe(seconds)
         _log.info("request", method=method, route=route, status=status, total_ms=round(1000 * seconds, 3))
 
     def text(self) -> bytes:

@@ -94,6 +94,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._telemetry = telemetry
         self._call_seconds = call_seconds
         self._stream_idle_seconds = stream_idle_seconds
+        self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
@@ -101,11 +102,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
         """Return the method's handler with the guard around it; an unknown method stays unknown."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        guarded = self._guarded.get(method)
+        if guarded is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_INFRASTRUCTURE):
             return handler
-        return self._guarded_handler(handler, method)
+        self._guarded[method] = self._guarded_handler(handler, method)
+        return self._guarded[method]
 
     def _guarded_handler(self, handler: Handler, method: str) -> Handler:
         make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]

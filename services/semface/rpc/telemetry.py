@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -63,15 +64,20 @@ class Telemetry:
             "semface_grpc_in_flight", "Calls being answered or waiting.", ["method"], registry=self.registry
         )
 
+        # To look a label up takes longer than to count; methods and codes are few.
+        self._by_method = lru_cache(lambda method: (self._in_flight.labels(method), self._seconds.labels(method)))
+        self._by_code = lru_cache(self._calls.labels)
+
     def begin(self, method: str) -> None:
         """Count a call that has arrived."""
-        self._in_flight.labels(method).inc()
+        self._by_method(method)[0].inc()
 
     def end(self, method: str, code: str, seconds: float, **fields: Any) -> None:
         """Count a call that has been answered and log it with ``fields``."""
-        self._in_flight.labels(method).dec()
-        self._calls.labels(method, code).inc()
-        self._seconds.labels(method).observe(seconds)
+        in_flight, times = self._by_method(method)
+        in_flight.dec()
+        times.observe(seconds)
+        self._by_code(method, code).inc()
         self.log.info("call", method=method, code=code, total_ms=round(1e3 * seconds, 3), **fields)
 
     def serve_metrics(self, host: str, port: int) -> "MetricsServer":

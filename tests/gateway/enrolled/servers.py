@@ -7,15 +7,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from semface.access.certificates import TlsFiles
+
 REDIS = shutil.which("redis-server")
+REDIS_8 = next((Path(__file__).resolve().parents[3] / "build" / "redis8-venv").glob("**/bin/redis-server"), None)
 SENTINEL = shutil.which("redis-sentinel")
 START_SECONDS = 20.0
 
 needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not installed")
+needs_redis_8 = pytest.mark.skipif(REDIS_8 is None, reason="Redis 8 is not there; `make redis8` installs one")
 needs_sentinel = pytest.mark.skipif(
     REDIS is None or SENTINEL is None, reason="redis-server and redis-sentinel are not installed"
 )
@@ -30,24 +35,40 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(program: str, arguments: list[str], port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a server until the block ends; entered once it answers."""
+def running(program: str, arguments: list[str], port: int, **login: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a server until the block ends; entered once it answers whoever shows ``login``."""
     with subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            until(lambda: bool(redis.Redis(port=port, socket_timeout=2).ping()))
+            until(lambda: bool(redis.Redis("127.0.0.1", port, socket_timeout=2, **login).ping()))
             yield process
         finally:
             process.kill()
 
 
 @contextmanager
-def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[int]:
+def redis_server(
+    folder: Path, *options: str, port: int | None = None, program: str | Path | None = REDIS
+) -> Iterator[int]:
     """Run a Redis with its data in ``folder`` and yield its port."""
-    assert REDIS is not None
+    assert program is not None
     place = port or free_port()
     folder.mkdir(exist_ok=True)
     arguments = ["--port", str(place), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
-    with running(REDIS, arguments, place):
+    with running(str(program), arguments, place):
+        yield place
+
+
+@contextmanager
+def tls_redis_server(folder: Path, tls: TlsFiles, client: TlsFiles) -> Iterator[int]:
+    """Run a Redis that speaks TLS only and asks every caller for a certificate; ``client`` is one. Yield its port."""
+    assert REDIS is not None
+    place = free_port()
+    folder.mkdir(exist_ok=True)
+    arguments = ["--port", "0", "--tls-port", str(place), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    arguments += ["--tls-cert-file", str(tls.chain), "--tls-key-file", str(tls.key)]
+    arguments += ["--tls-ca-cert-file", str(tls.trusted)]
+    shown = {"ssl_ca_certs": client.trusted, "ssl_certfile": client.chain, "ssl_keyfile": client.key}
+    with running(REDIS, arguments, place, ssl=True, **{name: str(path) for name, path in shown.items()}):
         yield place
 
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from semface.client import Model
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrolled.record import Details, Record, make_record
-from semface.gateway.enrolled.store import Deed, EnrolledStore, Streams
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore, StreamLengths
 
 MODEL = Model("face_verification", "1", 2**64 - 1)
-DEED = Deed("enroll", "tests")
+EVENT = AuditEvent("enroll", "tests")
 
 
 def embedding(seed: int) -> NDArray[np.float32]:
@@ -23,9 +23,11 @@ def embedding(seed: int) -> NDArray[np.float32]:
 
 
 @asynccontextmanager
-async def store_at(url: str, ring: KeyRing, seconds: float = 30.0, changes: int = 1000) -> AsyncIterator[EnrolledStore]:
+async def store_at(
+    url: str, ring: KeyRing, seconds: float = 30.0, changes: int = 1000, *, vector_sets: bool = False
+) -> AsyncIterator[EnrolledStore]:
     """Connect to ``url`` while the block lasts."""
-    store = EnrolledStore(url, seconds, ring, Streams(changes, 1000))
+    store = EnrolledStore(url, seconds, ring, StreamLengths(changes, 1000), vector_sets=vector_sets)
     try:
         yield store
     finally:

@@ -7,15 +7,16 @@ import pytest
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
+from semface.gateway.enrolled import saved_index
 from semface.gateway.enrolled.directory import TenantDirectory
 from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.rotation import rotate
 from semface.gateway.enrolled.saved_index import SavedIndexes
-from semface.gateway.enrolled.store import Deed, EnrolledStore
-from tests.gateway.enrolled.subjects import DEED, MODEL, embedding, record, store_at
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore
+from tests.gateway.enrolled.subjects import EVENT, MODEL, embedding, record, store_at
 
-ERASE = Deed("erase", "tests")
+ERASE = AuditEvent("erase", "tests")
 
 
 def directory(store: EnrolledStore, tenant: str, saved: SavedIndexes | None = None) -> TenantDirectory:
@@ -32,9 +33,9 @@ async def test_what_another_gateway_enrols_and_erases_is_seen_by_the_next_search
 ) -> None:
     first, second = directory(store, tenant), directory(store, tenant)
     assert await who(first, 1) == []
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     assert await who(first, 1) == await who(second, 1) == ["a"]
-    await store.put(tenant, record(store, "a", 2, tenant), DEED)
+    await store.put(tenant, record(store, "a", 2, tenant), EVENT)
     assert await who(first, 1) == []
     assert await who(first, 2) == ["a"]
     await store.remove(tenant, store.protection(tenant).pseudonym("a"), ERASE)
@@ -43,7 +44,7 @@ async def test_what_another_gateway_enrols_and_erases_is_seen_by_the_next_search
 
 async def test_an_erased_template_leaves_the_memory_of_an_idle_gateway(store: EnrolledStore, tenant: str) -> None:
     idle = directory(store, tenant)
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     assert await who(idle, 1) == ["a"]
     await store.remove(tenant, store.protection(tenant).pseudonym("a"), ERASE)
     await idle.refresh()
@@ -55,9 +56,9 @@ async def test_an_erased_template_leaves_the_memory_of_an_idle_gateway(store: En
 
 async def test_only_the_group_is_searched_and_nobody_who_expired(store: EnrolledStore, tenant: str) -> None:
     searched = directory(store, tenant)
-    await store.put(tenant, record(store, "a", 1, tenant, groups=("staff",)), DEED)
-    await store.put(tenant, record(store, "b", 1, tenant, groups=("guests",)), DEED)
-    await store.put(tenant, record(store, "c", 1, tenant, expires_at=(ends := time.time() + 3)), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant, groups=("staff",)), EVENT)
+    await store.put(tenant, record(store, "b", 1, tenant, groups=("guests",)), EVENT)
+    await store.put(tenant, record(store, "c", 1, tenant, expires_at=(ends := time.time() + 3)), EVENT)
     assert sorted(await who(searched, 1)) == ["a", "b", "c"]
     assert await who(searched, 1, "staff") == ["a"]
     assert await who(searched, 1, "nobody") == []
@@ -71,12 +72,12 @@ async def test_a_trimmed_stream_a_lost_one_and_an_emptied_server_are_seen(
     url: str, store: EnrolledStore, tenant: str
 ) -> None:
     searched = directory(store, tenant)
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     assert await who(searched, 1) == ["a"]
-    await store.put(tenant, record(store, "b", 2, tenant), DEED)
+    await store.put(tenant, record(store, "b", 2, tenant), EVENT)
     await store.redis.xtrim(Keyspace(tenant).changes, maxlen=0, approximate=False)
     assert await who(searched, 2) == ["b"]
-    await store.put(tenant, record(store, "c", 3, tenant), DEED)
+    await store.put(tenant, record(store, "c", 3, tenant), EVENT)
     await store.redis.delete(Keyspace(tenant).changes)
     assert await who(searched, 3) == ["c"]
     await store.purge(tenant)
@@ -85,20 +86,20 @@ async def test_a_trimmed_stream_a_lost_one_and_an_emptied_server_are_seen(
 
 async def test_an_older_snapshot_takes_the_index_back(store: EnrolledStore, tenant: str) -> None:
     searched = directory(store, tenant)
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     keys = [key async for key in store.redis.scan_iter(match=f"{Keyspace(tenant).prefix}*")]
     snapshot = {key: await store.redis.dump(key) for key in keys}
-    await store.put(tenant, record(store, "b", 2, tenant), DEED)
+    await store.put(tenant, record(store, "b", 2, tenant), EVENT)
     assert await who(searched, 2) == ["b"]
     await store.purge(tenant)
     for key, value in snapshot.items():
         await store.redis.restore(key, 0, value)
-    await store.put(tenant, record(store, "c", 3, tenant), DEED)
+    await store.put(tenant, record(store, "c", 3, tenant), EVENT)
     assert (await who(searched, 1), await who(searched, 2), await who(searched, 3)) == (["a"], [], ["c"])
 
 
 async def test_while_the_server_is_away_there_is_no_answer(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     searched = directory(store, tenant)
     assert await who(searched, 1) == ["a"]
     async with store_at("unix:///nowhere/valkey.sock", store.ring, 0.2) as away:
@@ -109,7 +110,7 @@ async def test_while_the_server_is_away_there_is_no_answer(store: EnrolledStore,
 
 
 async def test_templates_of_another_model_are_a_mismatch_not_a_miss(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", 1, tenant), DEED)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
     with pytest.raises(SemfaceError) as refused:
         await directory(store, tenant).search(embedding(1)[None], Model("face_verification", "2", 7), 0.5, 5, None)
     assert refused.value.reason is Reason.MODEL_MISMATCH
@@ -121,11 +122,11 @@ async def test_a_saved_index_is_sealed_caught_up_and_forgets_who_was_erased(
     saved = SavedIndexes(tmp_path / "indexes")
     before = directory(store, tenant, saved)
     for seed, name in enumerate("abc"):
-        await store.put(tenant, record(store, f"subject-{name}", seed, tenant, groups=("staff",)), DEED)
+        await store.put(tenant, record(store, f"subject-{name}", seed, tenant, groups=("staff",)), EVENT)
     assert await who(before, 0) == ["subject-a"]
     await before.save()
     assert b"subject-" not in saved.path(tenant).read_bytes()
-    await store.put(tenant, record(store, "subject-d", 3, tenant), DEED)
+    await store.put(tenant, record(store, "subject-d", 3, tenant), EVENT)
     await store.remove(tenant, store.protection(tenant).pseudonym("subject-a"), ERASE)
     after = directory(store, tenant, saved)
     assert await who(after, 3) == ["subject-d"]
@@ -136,12 +137,34 @@ async def test_a_saved_index_is_sealed_caught_up_and_forgets_who_was_erased(
     assert await who(directory(store, tenant, saved), 1) == ["subject-b"]
 
 
+async def test_a_long_index_is_sealed_in_parts_none_of_which_can_be_moved(
+    store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved_index, "PART_BYTES", 1000)
+    monkeypatch.setattr(saved_index, "SEALED_PART_BYTES", 1028)
+    saved = SavedIndexes(tmp_path / "indexes")
+    first = directory(store, tenant, saved)
+    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(20)], EVENT)
+    assert await who(first, 13) == ["s13"]
+    await first.save()
+    protection, path = store.protection(tenant), saved.path(tenant)
+    found = saved.read(protection, 1000)
+    assert found is not None
+    assert len(found[0]) == 20
+    whole = path.read_bytes()
+    header, parts = whole[:14], [whole[start : start + 1028] for start in range(14, len(whole), 1028)]
+    assert len(parts) > 5
+    for changed in ([parts[1], parts[0], *parts[2:]], parts[:-1], [*parts, parts[-1]], [*parts[:-1], parts[-1][:-1]]):
+        path.write_bytes(header + b"".join(changed))
+        assert saved.read(protection, 1000) is None
+
+
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 29])
 async def test_a_rotation_stopped_anywhere_loses_nothing_and_goes_on(
     store: EnrolledStore, tenant: str, stop_after: int
 ) -> None:
     records = [record(store, f"s{number}", number, tenant) for number in range(30)]
-    await store.put_many(tenant, records, DEED)
+    await store.put_many(tenant, records, EVENT)
     searched = directory(store, tenant)
     done = 0
 
@@ -174,15 +197,25 @@ def test_beyond_the_limit_the_same_are_found_approximately() -> None:
     exact, approximate = TemplateIndex(), TemplateIndex(exact_limit=200)
     for index in (exact, approximate):
         index.add(entries(400))
-    assert exact.graph is None
-    assert approximate.graph is not None
     probes = np.stack([embedding(seed) for seed in range(0, 400, 7)])
     for one, other in zip(exact.search(probes, 0.3, 1, None), approximate.search(probes, 0.3, 1, None), strict=True):
         assert one[0][0] == other[0][0]
         assert one[0][1] == pytest.approx(other[0][1], abs=1e-5)
+    assert exact.graph is None
+    assert approximate.graph is not None
     approximate.remove((7).to_bytes(16, "big"))
     assert approximate.search(embedding(7)[None], 0.3, 1, None) == [[]]
     reloaded = NeighbourGraph.load(*approximate.graph.dump())
     assert reloaded is not None
     assert reloaded.nearest(embedding(14), 1) == [(14).to_bytes(16, "big")]
     assert (7).to_bytes(16, "big") not in reloaded.nearest(embedding(7), 10)
+
+
+@pytest.mark.slow
+def test_a_graph_built_on_all_cores_leads_to_everybody() -> None:
+    pytest.importorskip("usearch")
+    index = TemplateIndex(exact_limit=100)
+    index.add(entries(6000))
+    probes = np.stack([embedding(seed) for seed in range(6000)])
+    found = index.search(probes, 0.5, 1, None)
+    assert [one[0][0] if one else None for one in found] == [f"s{number}" for number in range(6000)]

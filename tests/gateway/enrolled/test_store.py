@@ -8,11 +8,11 @@ from semface.cli.embedded_store import embedded_store
 from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.requests import Request
-from semface.gateway.enrolled.store import Deed, EnrolledStore
-from tests.gateway.enrolled.subjects import DEED, embedding, record, store_at
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore
+from tests.gateway.enrolled.subjects import EVENT, embedding, record, store_at
 from tests.gateway.gateways import new_ring
 
-ERASE = Deed("erase", "tests")
+ERASE = AuditEvent("erase", "tests")
 
 
 async def everything(store: EnrolledStore, tenant: str) -> bytes:
@@ -33,8 +33,8 @@ async def everything(store: EnrolledStore, tenant: str) -> bytes:
 
 
 async def test_another_tenants_subject_looks_absent(store: EnrolledStore, tenant: str) -> None:
-    assert await store.put(tenant, record(store, "a", tenant=tenant), DEED) is True
-    assert await store.put(tenant, record(store, "a", tenant=tenant), DEED) is False
+    assert await store.put(tenant, record(store, "a", tenant=tenant), EVENT) is True
+    assert await store.put(tenant, record(store, "a", tenant=tenant), EVENT) is False
     other = f"{tenant}-other"
     assert await store.get(other, "a") is None
     assert await store.page(other, b"", 10) == ([], None)
@@ -44,7 +44,7 @@ async def test_another_tenants_subject_looks_absent(store: EnrolledStore, tenant
 
 async def test_redis_holds_no_name_and_no_template_in_the_clear(store: EnrolledStore, tenant: str) -> None:
     kept = record(store, "käthe-4711", 1, tenant, consent="contract", labels=("label",), groups=("group",))
-    await store.put(tenant, kept, DEED)
+    await store.put(tenant, kept, EVENT)
     held = await everything(store, tenant)
     for secret in ("käthe-4711", "contract", "label", "group"):
         assert secret.encode() not in held
@@ -53,7 +53,7 @@ async def test_redis_holds_no_name_and_no_template_in_the_clear(store: EnrolledS
 
 
 async def test_after_erasing_only_the_audit_trail_tells_of_a_pseudonym(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", tenant=tenant, expires_at=time.time() + 99), DEED)
+    await store.put(tenant, record(store, "a", tenant=tenant, expires_at=time.time() + 99), EVENT)
     pseudonym = store.protection(tenant).pseudonym("a")
     assert await store.remove(tenant, pseudonym, ERASE) is True
     keys = {key.decode() async for key in store.redis.scan_iter(match=f"{Keyspace(tenant).prefix}*")}
@@ -71,7 +71,7 @@ async def test_ten_thousand_at_once_are_all_there_once(store: EnrolledStore, ten
 
     async def put(number: int) -> bool | None:
         async with gate:
-            return await store.put(tenant, record(store, f"s{number % 10_000}", number % 7, tenant), DEED)
+            return await store.put(tenant, record(store, f"s{number % 10_000}", number % 7, tenant), EVENT)
 
     created = await asyncio.gather(*(put(number) for number in range(10_500)))
     assert sum(map(bool, created)) == 10_000
@@ -83,7 +83,7 @@ async def test_ten_thousand_at_once_are_all_there_once(store: EnrolledStore, ten
 
 
 async def test_a_page_goes_on_where_the_last_ended_whatever_is_erased(store: EnrolledStore, tenant: str) -> None:
-    await store.put_many(tenant, [record(store, f"s{number}", tenant=tenant) for number in range(50)], DEED)
+    await store.put_many(tenant, [record(store, f"s{number}", tenant=tenant) for number in range(50)], EVENT)
     first, after = await store.page(tenant, b"", 20)
     assert len(first) == 20
     assert after is not None
@@ -94,13 +94,13 @@ async def test_a_page_goes_on_where_the_last_ended_whatever_is_erased(store: Enr
 
 
 async def test_what_has_expired_is_absent(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", tenant=tenant, expires_at=time.time() - 1), DEED)
+    await store.put(tenant, record(store, "a", tenant=tenant, expires_at=time.time() - 1), EVENT)
     assert await store.get(tenant, "a") is None
     assert await store.expired(tenant, time.time()) == [store.protection(tenant).pseudonym("a")]
 
 
 async def test_a_value_changed_in_redis_is_refused_not_missed(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", tenant=tenant), DEED)
+    await store.put(tenant, record(store, "a", tenant=tenant), EVENT)
     pseudonym = store.protection(tenant).pseudonym("a")
     bucket = Keyspace(tenant).bucket(pseudonym)
     value = bytearray(await store.redis.hget(bucket, pseudonym))
@@ -112,11 +112,11 @@ async def test_a_value_changed_in_redis_is_refused_not_missed(store: EnrolledSto
 
 
 async def test_on_a_full_server_nobody_is_enrolled_but_anybody_is_erased(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", tenant=tenant), DEED)
+    await store.put(tenant, record(store, "a", tenant=tenant), EVENT)
     await store.redis.config_set("maxmemory", "1")
     try:
         with pytest.raises(SemfaceError) as full:
-            await store.put(tenant, record(store, "b", tenant=tenant), DEED)
+            await store.put(tenant, record(store, "b", tenant=tenant), EVENT)
         assert full.value.reason is Reason.STORE_FULL
         assert await store.remove(tenant, store.protection(tenant).pseudonym("a"), ERASE)
     finally:
@@ -140,7 +140,7 @@ async def test_a_stopped_server_is_away_and_a_restarted_one_is_back(tmp_path: Pa
     ring = new_ring(tmp_path)
     with embedded_store(tmp_path / "data") as running:
         async with store_at(running, ring) as store:
-            await store.put("default", record(store, "a"), DEED)
+            await store.put("default", record(store, "a"), EVENT)
     async with store_at(running, ring, 1.0) as store:
         with pytest.raises(SemfaceError) as away:
             await store.get("default", "a")
@@ -152,7 +152,7 @@ async def test_a_stopped_server_is_away_and_a_restarted_one_is_back(tmp_path: Pa
 
 async def test_a_slow_server_is_away(store: EnrolledStore, url: str, tenant: str) -> None:
     async with store_at(url, store.ring, 0.2) as hurried:
-        await hurried.put(tenant, record(hurried, "a", tenant=tenant), DEED)
+        await hurried.put(tenant, record(hurried, "a", tenant=tenant), EVENT)
         await store.redis.execute_command("CLIENT", "PAUSE", "1500", "ALL")
         with pytest.raises(SemfaceError) as away:
             await hurried.get(tenant, "a")
@@ -161,7 +161,7 @@ async def test_a_slow_server_is_away(store: EnrolledStore, url: str, tenant: str
 
 
 async def test_a_restored_snapshot_brings_no_erased_tenant_back(store: EnrolledStore, tenant: str) -> None:
-    await store.put(tenant, record(store, "a", tenant=tenant), DEED)
+    await store.put(tenant, record(store, "a", tenant=tenant), EVENT)
     bucket = Keyspace(tenant).bucket(store.protection(tenant).pseudonym("a"))
     snapshot = await store.redis.dump(bucket)
     store.ring.erase(tenant)

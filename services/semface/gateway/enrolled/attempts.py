@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from semface.errors import Reason, SemfaceError
-from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.record import Record
-from semface.gateway.enrolled.scripts import COUNT
-from semface.gateway.enrolled.store import Deed, EnrolledStore
+from semface.gateway.enrolled.scripts import ATTEMPT, MISS
+from semface.gateway.enrolled.store import AuditEvent, EnrolledStore
 
 MINUTE_SECONDS = 60
 
@@ -29,32 +29,34 @@ class Attempts:
         self._store = store
         self._limits = limits
 
-    async def begin(self, tenant: str, subject: str, deed: Deed) -> Record | None:
+    async def begin(self, tenant: str, subject: str, event: AuditEvent) -> Record | None:
         """Count and note an attempt and return the record of ``subject``, or None, in one round trip.
 
         Raises RATE_LIMITED for too many attempts, whether there is such a subject or not.
         """
         keys, pseudonym = Keyspace(tenant), self._store.protection(tenant).pseudonym(subject)
-        with told_as_ours():
-            async with self._store.redis.pipeline(transaction=False) as pipeline:
-                pipeline.hget(keys.bucket(pseudonym), pseudonym)
-                pipeline.eval(COUNT, 1, keys.attempts(pseudonym), MINUTE_SECONDS)
-                pipeline.get(keys.failures(pseudonym))
-                pipeline.ttl(keys.failures(pseudonym))
-                fields = deed.fields(pseudonym)
-                entry = dict(zip(fields[::2], fields[1::2], strict=True))
-                pipeline.xadd(keys.audit, entry, maxlen=self._store.streams.audit, approximate=True)
-                value, (count, left), misses, locked, _ = await pipeline.execute()
-        wait = locked if int(misses or 0) >= self._limits.misses else left if count > self._limits.per_minute else 0
-        if wait:
-            message = f"the subject was tried too often; come again in {wait} s"
-            raise SemfaceError(Reason.RATE_LIMITED, message, retry_seconds=wait)
+        named = keys.bucket(pseudonym), keys.attempts(pseudonym), keys.failures(pseudonym), keys.audit
+        told = pseudonym, MINUTE_SECONDS, self._store.streams.audit, *event.fields(pseudonym)
+        with as_store_errors():
+            value, attempts, attempts_end, misses, lock_ends = await self._store.redis.eval(
+                ATTEMPT, len(named), *named, *told
+            )
+        if int(misses or 0) >= self._limits.misses:
+            raise _too_often(lock_ends)
+        if attempts > self._limits.per_minute:
+            raise _too_often(attempts_end)
         read = self._store.read(tenant, pseudonym, value)
         return None if read is None else read[0]
 
-    async def missed(self, tenant: str, subject: str, deed: Deed) -> None:
+    async def missed(self, tenant: str, subject: str, event: AuditEvent) -> None:
         """Count and note that a face was not the subject's."""
         keys, pseudonym = Keyspace(tenant), self._store.protection(tenant).pseudonym(subject)
-        with told_as_ours():
-            await self._store.redis.eval(COUNT, 1, keys.failures(pseudonym), self._limits.lockout_seconds)
-        await self._store.note(tenant, pseudonym, deed)
+        named = keys.failures(pseudonym), keys.audit
+        told = self._limits.lockout_seconds, self._store.streams.audit, *event.fields(pseudonym)
+        with as_store_errors():
+            await self._store.redis.eval(MISS, len(named), *named, *told)
+
+
+def _too_often(seconds: int) -> SemfaceError:
+    message = f"the subject was tried too often; come again in {max(1, seconds)} s"
+    return SemfaceError(Reason.RATE_LIMITED, message, retry_seconds=seconds)

@@ -53,7 +53,7 @@ def connect(url: str, timeout_seconds: float) -> Connected:
 
 
 @contextmanager
-def told_as_ours() -> Iterator[None]:
+def as_store_errors() -> Iterator[None]:
     """Raise what Redis raises in the block as STORE_FULL or BACKEND_AWAY."""
     try:
         yield

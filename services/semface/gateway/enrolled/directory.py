@@ -1,4 +1,4 @@
-"""One index for each tenant that is searched, brought up to date with Redis before every search.
+"""The index of a tenant in this process, brought up to date with Redis before every search.
 
 Redis keeps a trimmed stream of what changed. Each search first asks for what came after the last change seen, and that
 this change is still there: where it is not (trimmed away, a server that was emptied, or a snapshot that was
@@ -7,9 +7,7 @@ there is no answer.
 """
 
 import asyncio
-import contextlib
 import time
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,30 +15,18 @@ import structlog
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
-from semface.gateway.enrolled.connection import told_as_ours
-from semface.gateway.enrolled.index import Entry, TemplateIndex, Vector
+from semface.gateway.enrolled.connection import as_store_errors
+from semface.gateway.enrolled.index import Entry, Found, TemplateIndex, Vector
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.protection import TenantProtection
 from semface.gateway.enrolled.record import Record, make_record, open_record
 from semface.gateway.enrolled.saved_index import SavedIndexes
-from semface.gateway.enrolled.store import Deed, EnrolledStore
+from semface.gateway.enrolled.store import EnrolledStore
 
 CHANGES_AT_ONCE: Final = 1000
-LOOK_SECONDS: Final = 1.0
-"""How often an index is brought up to date where nobody searches, so that what was erased does not stay in memory."""
 SAVE_SECONDS: Final = 60.0
-PURGE_SECONDS: Final = 60.0
-EXPIRY: Final = Deed("expire", "")
 
 _log = structlog.get_logger("semface.gateway")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The subjects that reach the threshold with their cosines, best first, and with how many was compared."""
-
-    matches: list[tuple[str, float]]
-    compared: int
 
 
 class TenantDirectory:
@@ -60,6 +46,11 @@ class TenantDirectory:
         self._unsaved = False
         self._saved_at = 0.0
 
+    @property
+    def index(self) -> TemplateIndex:
+        """The index as it was after the last search."""
+        return self._index
+
     async def search(self, probes: Vector, model: Model, threshold: float, top: int, group: str | None) -> list[Found]:
         """Compare unit embeddings (N, 512) of ``model``. Raises MODEL_MISMATCH where a template is another model's."""
         async with self._lock:
@@ -77,8 +68,7 @@ class TenantDirectory:
         """Bring the index up to date, take out what has expired, and save it from time to time."""
         async with self._lock:
             protection = await self._catch_up()
-            for pseudonym in await self._store.expired(self._tenant, time.time()):
-                await self._store.remove(self._tenant, pseudonym, EXPIRY)
+            await self._store.remove_expired(self._tenant)
             if self._saved and self._unsaved and time.monotonic() - self._saved_at >= SAVE_SECONDS:
                 await self._save(protection)
 
@@ -116,7 +106,7 @@ class TenantDirectory:
 
     async def _changes(self, position: str) -> list[tuple[str, bytes]] | None:
         """Return the changes after ``position``, at most some, or None where the stream does not go on from there."""
-        with told_as_ours():
+        with as_store_errors():
             entries = await self._store.redis.xrange(
                 Keyspace(self._tenant).changes, min=position, count=CHANGES_AT_ONCE + 1
             )
@@ -153,12 +143,12 @@ class TenantDirectory:
 
         None on a full server: then every search reads all.
         """
-        with told_as_ours():
+        with as_store_errors():
             last = await self._store.redis.xrevrange(keys.changes, count=1)
             if last:
                 return str(last[0][0].decode())
         try:
-            with told_as_ours():
+            with as_store_errors():
                 made: bytes = await self._store.redis.xadd(keys.changes, {b"s": b""})
         except SemfaceError as error:
             if error.reason is not Reason.STORE_FULL:
@@ -183,63 +173,6 @@ class TenantDirectory:
         return Entry(
             pseudonym, record.subject, record.model, record.codes, record.scale, details.expires_at, details.groups
         )
-
-
-class Directories:
-    """The indexes of all tenants."""
-
-    def __init__(self, store: EnrolledStore, exact_limit: int, saved: SavedIndexes | None) -> None:
-        """Open an index when its tenant is first searched; ``saved`` keeps them over a restart."""
-        self._store = store
-        self._exact_limit = exact_limit
-        self._saved = saved
-        self._open: dict[str, TenantDirectory] = {}
-        self._following: asyncio.Task[None] | None = None
-        self._purged: list[str] | None = None
-        self._purged_at = 0.0
-
-    def of(self, tenant: str) -> TenantDirectory:
-        """Return the index of ``tenant``."""
-        if tenant not in self._open:
-            self._open[tenant] = TenantDirectory(self._store, tenant, self._exact_limit, self._saved)
-        return self._open[tenant]
-
-    def start(self) -> None:
-        """Follow Redis in the background."""
-        self._following = asyncio.create_task(self._follow())
-
-    async def stop(self) -> None:
-        """Follow no more, and save the indexes."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-        for tenant in list(self._open):
-            with contextlib.suppress(SemfaceError):
-                await self._open[tenant].save()
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._forget_erased()
-                for tenant in list(self._open):
-                    await self._open[tenant].refresh()
-            except SemfaceError as error:
-                # Searches tell their callers; here it is only tried again.
-                _log.debug("index not refreshed", reason=error.reason.name)
-            except Exception as error:
-                _log.error("defect", exception=type(error).__qualname__)
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _forget_erased(self) -> None:
-        erased = self._store.ring.erased()
-        for tenant in erased:
-            self._open.pop(tenant, None)
-            if self._saved is not None:
-                self._saved.drop(tenant)
-        # A snapshot may be restored under a running gateway too, so this is not done only once.
-        if erased != self._purged or time.monotonic() - self._purged_at >= PURGE_SECONDS:
-            await self._store.purge_erased()
-            self._purged, self._purged_at = erased, time.monotonic()
 
 
 def unit(vectors: Vector) -> Vector:

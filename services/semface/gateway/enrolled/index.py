@@ -3,9 +3,11 @@
 The index is never the source of truth. It holds templates in the tenant's map; what is removed is overwritten.
 """
 
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Final, cast
 
 import numpy as np
@@ -14,13 +16,16 @@ from numpy.typing import NDArray
 from semface.client import Model
 from semface.meaning import EMBEDDING_SIZE
 
-EXACT_LIMIT: Final = 100_000
+UNLIMITED: Final = sys.maxsize
 FIRST_CAPACITY: Final = 1024
 CANDIDATES_AT_LEAST: Final = 32
 """Candidates that the approximate search hands to the exact scores."""
 CONNECTIVITY: Final = 16
 EXPANSION_ADD: Final = 96
-EXPANSION_SEARCH: Final = 192
+EXPANSION_SEARCH: Final = 512
+EXPANSION_CHECK: Final = 64
+CHECKED: Final = 4
+"""Among how many a vector looks for itself: some people may be enrolled twice."""
 
 Vector = NDArray[np.float32]
 Codes = NDArray[np.int8]
@@ -39,10 +44,18 @@ class Entry:
     groups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The subjects that reach the threshold with their cosines, best first, and with how many was compared."""
+
+    matches: list[tuple[str, float]]
+    compared: int
+
+
 class TemplateIndex:
     """Subjects with their templates; rows move when one is taken out."""
 
-    def __init__(self, exact_limit: int = EXACT_LIMIT) -> None:
+    def __init__(self, exact_limit: int = UNLIMITED) -> None:
         """Start empty; search exactly up to ``exact_limit`` subjects, beyond it through usearch if installed."""
         self._exact_limit = exact_limit
         self._rows: dict[bytes, int] = {}
@@ -67,22 +80,26 @@ class TemplateIndex:
         """Put ``entries`` in, each in place of the one of the same pseudonym."""
         for entry in entries:
             self.remove(entry.pseudonym)
+        if not entries:
+            return
         first, end = len(self._entries), len(self._entries) + len(entries)
         self._reserve(end)
+        self._codes[first:end] = [entry.codes for entry in entries]
+        self._scales[first:end] = _unit_scales(self._codes[first:end])
+        self._expires[first:end] = [np.inf if entry.expires_at is None else entry.expires_at for entry in entries]
         for row, entry in enumerate(entries, first):
             self._rows[entry.pseudonym] = row
             self._entries.append((entry.pseudonym, entry.subject, entry.model, entry.groups))
-            self._codes[row], self._scales[row] = entry.codes, _unit_scale(entry.codes)
-            self._expires[row] = np.inf if entry.expires_at is None else entry.expires_at
             self._models[entry.model] = self._models.get(entry.model, 0) + 1
             for group in entry.groups:
                 self._groups.setdefault(group, set()).add(entry.pseudonym)
-        if self._vectors is not None:
-            self._vectors[first:end] = self._unpacked(np.arange(first, end))
         if self._graph is not None:
             self._graph.add([entry.pseudonym for entry in entries], self._unpacked(np.arange(first, end)))
-        elif end > self._exact_limit:
-            self._begin_graph()
+        elif end > self._exact_limit and NeighbourGraph.available():
+            # The graph is built at the first search, over everybody that a reading of Redis brings.
+            self._vectors = None
+        elif self._vectors is not None:
+            self._vectors[first:end] = self._unpacked(np.arange(first, end))
 
     def remove(self, pseudonym: bytes) -> bool:
         """Take out the subject of ``pseudonym`` and overwrite its template; return whether it was there."""
@@ -116,10 +133,10 @@ class TemplateIndex:
         if group is not None:
             rows = np.array(sorted(self._rows[pseudonym] for pseudonym in self._groups.get(group, ())), np.intp)
             return [self._best(rows, self._scores(rows, probe), threshold, top) for probe in probes]
-        if self._graph is not None:
-            return [self._approximate(probe, threshold, top) for probe in probes]
+        if self._vectors is None:
+            graph = self._graph = self._graph or self._built_graph()
+            return [self._approximate(graph, probe, threshold, top) for probe in probes]
         count = len(self._entries)
-        assert self._vectors is not None, "exact while there is no graph"
         scores = self._vectors[:count] @ probes.T
         return [self._best(np.arange(count), scores[:, place], threshold, top) for place in range(len(probes))]
 
@@ -129,6 +146,14 @@ class TemplateIndex:
 
     def entries(self) -> list[Entry]:
         """Return everything that is in the index."""
+        return self._entries_of(range(len(self)))
+
+    def entries_in_parts(self, size: int) -> Iterator[list[Entry]]:
+        """Yield everything that is in the index, ``size`` entries at a time."""
+        for start in range(0, len(self), size):
+            yield self._entries_of(range(start, min(start + size, len(self))))
+
+    def _entries_of(self, rows: range) -> list[Entry]:
         return [
             Entry(
                 pseudonym,
@@ -139,7 +164,9 @@ class TemplateIndex:
                 None if np.isinf(self._expires[row]) else float(self._expires[row]),
                 groups,
             )
-            for row, (pseudonym, subject, model, groups) in enumerate(self._entries)
+            for row, (pseudonym, subject, model, groups) in zip(
+                rows, self._entries[rows.start : rows.stop], strict=True
+            )
         ]
 
     @property
@@ -151,9 +178,10 @@ class TemplateIndex:
         """Use ``graph``, which was kept beside these very entries, in place of building one."""
         self._graph, self._vectors = graph, None
 
-    def _approximate(self, probe: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
-        assert self._graph is not None
-        found = self._graph.nearest(probe, max(4 * top, CANDIDATES_AT_LEAST))
+    def _approximate(
+        self, graph: "NeighbourGraph", probe: Vector, threshold: float, top: int
+    ) -> list[tuple[str, float]]:
+        found = graph.nearest(probe, max(4 * top, CANDIDATES_AT_LEAST))
         rows = np.array([self._rows[pseudonym] for pseudonym in found if pseudonym in self._rows], np.intp)
         return self._best(rows, self._scores(rows, probe), threshold, top)
 
@@ -162,8 +190,12 @@ class TemplateIndex:
         return vectors @ probe
 
     def _best(self, rows: NDArray[np.intp], scores: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
-        reaching = np.flatnonzero((scores >= threshold) & (self._expires[rows] > time.time()))
-        best = reaching[np.argsort(-scores[reaching], kind="stable")[:top]]
+        reaching = np.flatnonzero(scores >= threshold)
+        reaching = reaching[self._expires[rows[reaching]] > time.time()]
+        if len(reaching) > top:
+            # To sort all that reach a low threshold would take longer than to compare them.
+            reaching = reaching[np.argpartition(-scores[reaching], top - 1)[:top]]
+        best = reaching[np.argsort(-scores[reaching], kind="stable")]
         return [(self._entries[rows[place]][1], float(scores[place])) for place in best]
 
     def _unpacked(self, rows: NDArray[np.intp]) -> Vector:
@@ -184,14 +216,10 @@ class TemplateIndex:
         if self._vectors is not None:
             self._vectors = np.concatenate([self._vectors, np.zeros((more, EMBEDDING_SIZE), np.float32)])
 
-    def _begin_graph(self) -> None:
-        graph = NeighbourGraph.make()
-        if graph is None:
-            self._exact_limit = 2**62
-            return
-        count = len(self._entries)
-        graph.add([entry[0] for entry in self._entries], self._unpacked(np.arange(count)))
-        self.take_graph(graph)
+    def _built_graph(self) -> "NeighbourGraph":
+        graph = NeighbourGraph(_new_graph(), {}, 0)
+        graph.build([entry[0] for entry in self._entries], self._unpacked(np.arange(len(self._entries))))
+        return graph
 
 
 class NeighbourGraph:
@@ -205,18 +233,38 @@ class NeighbourGraph:
         self._following = following
 
     @classmethod
-    def make(cls) -> "NeighbourGraph | None":
-        """Return an empty one, or None where usearch (the extra ``index``) is not installed."""
-        graph = _new_graph()
-        return None if graph is None else cls(graph, {}, 0)
+    def available(cls) -> bool:
+        """Return whether usearch (the extra ``index``) is installed."""
+        return find_spec("usearch") is not None
+
+    def build(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
+        """Add many unit ``vectors`` (N, 512) of new ``pseudonyms``, on all cores."""
+        keys = self._new_keys(len(pseudonyms))
+        self._graph.add(keys, vectors)
+        # Threads that add at once may leave a vector to which no path leads: it is added again, alone.
+        self._graph.expansion_search = EXPANSION_CHECK
+        found = self._graph.search(vectors, CHECKED).keys.reshape(len(keys), -1)
+        self._graph.expansion_search = EXPANSION_SEARCH
+        lost = np.flatnonzero((found != keys[:, None]).all(axis=1))
+        for key in keys[lost].tolist():
+            self._graph.remove(key)
+        keys[lost] = self._new_keys(len(lost))
+        self._graph.add(keys[lost], vectors[lost], threads=1)
+        self._know(pseudonyms, keys)
 
     def add(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
-        """Add the unit ``vectors`` (N, 512) of new ``pseudonyms``."""
+        """Add the unit ``vectors`` (N, 512) of new ``pseudonyms``, one after the other."""
         if not pseudonyms:
             return
-        keys = np.arange(self._following, self._following + len(pseudonyms), dtype=np.uint64)
-        self._graph.add(keys, vectors)
-        self._following += len(pseudonyms)
+        keys = self._new_keys(len(pseudonyms))
+        self._graph.add(keys, vectors, threads=1)
+        self._know(pseudonyms, keys)
+
+    def _new_keys(self, count: int) -> NDArray[np.uint64]:
+        self._following += count
+        return np.arange(self._following - count, self._following, dtype=np.uint64)
+
+    def _know(self, pseudonyms: Sequence[bytes], keys: NDArray[np.uint64]) -> None:
         for pseudonym, key in zip(pseudonyms, keys.tolist(), strict=True):
             self._keys[pseudonym], self._pseudonyms[key] = key, pseudonym
 
@@ -226,9 +274,9 @@ class NeighbourGraph:
         del self._pseudonyms[key]
         self._graph.remove(key)
         noise = np.random.default_rng().normal(size=(1, EMBEDDING_SIZE)).astype(np.float32)
-        self._graph.add(np.array([self._following], np.uint64), noise / np.linalg.norm(noise))
-        self._graph.remove(self._following)
-        self._following += 1
+        (other,) = keys = self._new_keys(1)
+        self._graph.add(keys, noise / np.linalg.norm(noise))
+        self._graph.remove(int(other))
 
     def nearest(self, probe: Vector, count: int) -> list[bytes]:
         """Return the pseudonyms of about the ``count`` nearest vectors."""
@@ -242,22 +290,21 @@ class NeighbourGraph:
     @classmethod
     def load(cls, data: bytes, keys: dict[bytes, int], following: int) -> "NeighbourGraph | None":
         """Return what ``dump`` told, or None where usearch is not installed."""
-        graph = _new_graph()
-        if graph is None:
+        if not cls.available():
             return None
+        graph = _new_graph()
         graph.load(data)
         return cls(graph, keys, following)
 
 
-def _unit_scale(codes: Codes) -> np.float32:
-    return np.float32(1.0 / np.linalg.norm(codes.astype(np.float32)))
+def _unit_scales(codes: Codes) -> Vector:
+    """Return the scales (N,) that make ``codes`` (N, 512) unit vectors."""
+    return np.asarray(1.0 / np.linalg.norm(codes.astype(np.float32), axis=1), np.float32)
 
 
-def _new_graph() -> Any | None:
-    try:
-        from usearch.index import Index
-    except ImportError:
-        return None
+def _new_graph() -> Any:
+    from usearch.index import Index
+
     return Index(
         ndim=EMBEDDING_SIZE,
         metric="ip",

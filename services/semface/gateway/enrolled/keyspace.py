@@ -58,6 +58,11 @@ class Keyspace:
         """Return the count of requests with one API key in one minute."""
         return f"{self.prefix}calls:{key_id}:{minute}"
 
-    def vectors(self, data_key: int) -> str:
-        """Return the vector set of the templates mapped by one data key."""
-        return f"{self.prefix}vectors:{data_key}"
+    @property
+    def vectors(self) -> str:
+        """A set of the names of vector sets, where Redis searches."""
+        return f"{self.prefix}vectors"
+
+    def vector_set(self, name: str) -> str:
+        """Return the vector set ``name``: mapped templates by pseudonym."""
+        return f"{self.vectors}:{name}"

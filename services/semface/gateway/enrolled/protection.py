@@ -18,6 +18,8 @@ from semface.gateway.enrolled.key_ring import KEY_BYTES, NONCE_BYTES, TenantKeys
 from semface.meaning import EMBEDDING_SIZE
 
 PSEUDONYM_BYTES: Final = 16
+TAG_BYTES: Final = 16
+"""What AES-GCM adds."""
 ROUNDS: Final = 3
 """Rounds of signs, permutation and Walsh-Hadamard transform: after two every number reaches every other."""
 
@@ -47,12 +49,12 @@ class TenantProtection:
         """Return the orthogonal matrix (512, 512) of data key ``number``; a row vector v is mapped to ``v @ map``."""
         return _orthogonal_map(self._key(number))
 
-    def seal(self, plain: bytes, context: bytes) -> bytes:
+    def seal(self, plain: bytes | memoryview, context: bytes) -> bytes:
         """Return nonce and ciphertext of ``plain`` under the active key; ``context`` is authenticated, not kept."""
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._ciphers[self.active].encrypt(nonce, plain, context)
 
-    def open(self, number: int, sealed: bytes, context: bytes) -> bytes:
+    def open(self, number: int, sealed: bytes | memoryview, context: bytes) -> bytes:
         """Return what was sealed under data key ``number`` with the same ``context``.
 
         Raises BACKEND_AWAY for what was changed or belongs elsewhere: it is no answer, and never a miss.

@@ -21,6 +21,8 @@ from semface.meaning import EMBEDDING_SIZE
 
 FORMAT: Final = 1
 LARGEST_CODE: Final = 127
+MOST_TEXT_BYTES: Final = 255
+"""Of a model's name, its version, a subject id: each follows its length, one byte."""
 
 _HEADER: Final = struct.Struct("<BHQ")
 _INSIDE: Final = struct.Struct("<ddBf")

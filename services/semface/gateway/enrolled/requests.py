@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from semface.errors import Reason, SemfaceError
-from semface.gateway.enrolled.connection import told_as_ours
+from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.store import EnrolledStore
 
@@ -31,7 +31,7 @@ class Request:
 
     async def answered(self) -> dict[str, Any] | None:
         """Return what was answered under this id, or None. Raises REQUEST_ID_REUSED where it was another request."""
-        with told_as_ours():
+        with as_store_errors():
             kept = await self.store.redis.get(self.key)
         if kept is None:
             return None
@@ -45,5 +45,5 @@ class Request:
     async def done(self, answer: dict[str, Any]) -> None:
         """Remember ``answer``, which holds neither face data nor a subject id, for a day."""
         kept = json.dumps({"of": self.fingerprint, **answer})
-        with told_as_ours():
+        with as_store_errors():
             await self.store.redis.set(self.key, kept, ex=REMEMBERED_SECONDS)

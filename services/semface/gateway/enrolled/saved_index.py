@@ -13,10 +13,15 @@ import numpy as np
 from semface.client import Model
 from semface.errors import SemfaceError
 from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
-from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TenantProtection
+from semface.gateway.enrolled.key_ring import NONCE_BYTES
+from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TAG_BYTES, TenantProtection
 
-_HEADER: Final = struct.Struct("<8sH")
-_MAGIC: Final = b"semidx1\n"
+PART_BYTES: Final = 1 << 28
+"""What is sealed at once: AES-GCM takes no 2 GiB."""
+SEALED_PART_BYTES: Final = NONCE_BYTES + PART_BYTES + TAG_BYTES
+
+_HEADER: Final = struct.Struct("<8sHI")
+_MAGIC: Final = b"semidx2\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +37,35 @@ class SavedIndexes:
     def write(self, protection: TenantProtection, index: TemplateIndex, position: str) -> None:
         """Keep ``index``, which is as the stream of changes was at ``position``."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        header = _HEADER.pack(_MAGIC, protection.active)
-        sealed = header + protection.seal(_packed(index, position), _context(header, protection.tenant))
+        plain = memoryview(_packed(index, position))
+        starts = range(0, len(plain), PART_BYTES)
+        header = _HEADER.pack(_MAGIC, protection.active, len(starts))
         fresh = self.folder / f"{protection.tenant}.{os.getpid()}.new"
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(sealed)
+            file.write(header)
+            for number, start in enumerate(starts):
+                part = plain[start : start + PART_BYTES]
+                file.write(protection.seal(part, _context(header, number, protection.tenant)))
         fresh.replace(self.path(protection.tenant))
 
     def read(self, protection: TenantProtection, exact_limit: int) -> tuple[TemplateIndex, str] | None:
         """Return the index of a tenant and its position; None where there is none that can be used."""
         try:
             data = self.path(protection.tenant).read_bytes()
-            magic, key = _HEADER.unpack_from(data)
+            magic, key, parts = _HEADER.unpack_from(data)
             if magic != _MAGIC or key != protection.active:
                 return None
-            header = data[: _HEADER.size]
-            plain = protection.open(key, data[_HEADER.size :], _context(header, protection.tenant))
+            header, sealed = data[: _HEADER.size], memoryview(data)[_HEADER.size :]
+            plain = b"".join(
+                protection.open(
+                    key,
+                    sealed[number * SEALED_PART_BYTES : (number + 1) * SEALED_PART_BYTES],
+                    _context(header, number, protection.tenant),
+                )
+                for number in range(parts)
+            )
+            if len(sealed) > parts * SEALED_PART_BYTES:
+                return None
         except (OSError, struct.error, SemfaceError):
             return None
         return _unpacked(plain, exact_limit)
@@ -57,8 +75,9 @@ class SavedIndexes:
         self.path(tenant).unlink(missing_ok=True)
 
 
-def _context(header: bytes, tenant: str) -> bytes:
-    return b"semface index\0" + header + tenant.encode()
+def _context(header: bytes, part: int, tenant: str) -> bytes:
+    # The header tells how many parts there are: none can be left out, moved or put in.
+    return b"semface index\0" + header + part.to_bytes(4, "little") + tenant.encode()
 
 
 def _packed(index: TemplateIndex, position: str) -> bytes:
@@ -120,8 +139,8 @@ def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
         if "graph" in arrays:
             keys = dict(zip(pseudonyms, arrays["keys"].tolist(), strict=True))
             graph = NeighbourGraph.load(arrays["graph"].tobytes(), keys, int(arrays["following"]))
-    index = TemplateIndex(exact_limit if graph is None else 2**62)
+    index = TemplateIndex(exact_limit)
     index.add(entries)
-    if graph is not None:
+    if graph is not None and len(index) > exact_limit:
         index.take_graph(graph)
     return index, told["position"]

@@ -16,13 +16,15 @@ from semface.access.callers import Caller, Scope
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
 from semface.gateway import answers
-from semface.gateway.dependencies import AppParts, Parts
+from semface.gateway.dependencies import Parts, parts
 from semface.gateway.enrolled.directory import unit
 from semface.gateway.enrolled.protection import TenantProtection
-from semface.gateway.enrolled.record import Details, Record, make_record
-from semface.gateway.enrolled.store import Deed
+from semface.gateway.enrolled.record import MOST_TEXT_BYTES, Details, Record, make_record
+from semface.gateway.enrolled.store import AuditEvent
 from semface.gateway.enrollment import SUBJECT_PATTERN
+from semface.gateway.provenance import describe_model
 from semface.gateway.security import admitted
+from semface.gateway.sources import content_type
 from semface.meaning import EMBEDDING_SIZE
 from semface.media_types import LINES_TYPE
 
@@ -58,23 +60,25 @@ class SubjectLine(BaseModel):
     response_class=StreamingResponse,
     responses={200: {**_LINES, "description": "One subject with its embedding a line."}},
 )
-async def export(caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))], app: AppParts) -> StreamingResponse:
+async def export(request: Request, caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))]) -> StreamingResponse:
     """Export every subject with its embedding, which is face data, one JSON object a line.
 
     A line that holds only "error" says that the export is not whole.
     """
+    app = parts(request)
     store = app.enrollment.store
-    await store.note(caller.tenant, b"", Deed("export", caller.key_id))
+    await store.note(caller.tenant, b"", AuditEvent("export", caller.key_id))
     first = await store.page(caller.tenant, b"", EXPORT_PAGE)
     return StreamingResponse(_lines(app, caller.tenant, first), media_type=LINES_TYPE)
 
 
 @router.post("/import", openapi_extra={"requestBody": {"required": True, **_LINES}})
 async def import_subjects(
-    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))], app: AppParts
+    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))]
 ) -> answers.Imported:
     """Enrol every line of an export; a line at fault is refused and told, the others are taken."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != LINES_TYPE:
+    app = parts(request)
+    if content_type(request) != LINES_TYPE:
         raise SemfaceError(Reason.MEDIA_TYPE_UNSUPPORTED, f"send lines of JSON ({LINES_TYPE})")
     told = answers.Imported(created=0, replaced=0, refused=0, problems=[])
     protection = app.enrollment.store.protection(caller.tenant)
@@ -101,11 +105,12 @@ async def import_subjects(
 
 @router.get("/audit")
 async def audit(
+    request: Request,
     caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))],
-    app: AppParts,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many entries at most.")] = 100,
 ) -> answers.AuditTrail:
     """Tell what was done last: enrolments, changes, erasures, verifications, exports."""
+    app = parts(request)
     trail = await app.enrollment.store.audit_trail(caller.tenant, limit)
     return answers.AuditTrail(
         entries=[answers.AuditEntry(at=int(number.partition("-")[0]) / 1000, **fields) for number, fields in trail]
@@ -133,7 +138,7 @@ def _line(record: Record, protection: TenantProtection) -> SubjectLine:
     return SubjectLine(
         subject=record.subject,
         embedding=base64.b64encode(record.embedding(protection).astype("<f4").tobytes()).decode(),
-        model=answers.Model(name=record.model.name, version=record.model.version, hash=f"{record.model.hash:016x}"),
+        model=describe_model(record.model),
         enrolled_at=details.enrolled_at,
         expires_at=details.expires_at,
         samples=details.samples,
@@ -157,7 +162,8 @@ def _record(line: bytes, protection: TenantProtection) -> Record:
     if vector.shape != (EMBEDDING_SIZE,) or not abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE:
         message = f"embedding: {EMBEDDING_SIZE} float32 of unit length are wanted"
         raise SemfaceError(Reason.DESCRIPTOR_SHAPE, message)
-    if not 0 <= model.hash < 1 << 64 or max(len(model.name), len(model.version)) > answers.MAX_WORDS:
+    longest = max(len(text.encode()) for text in (model.name, model.version))
+    if not 0 <= model.hash < 1 << 64 or longest > MOST_TEXT_BYTES:
         raise SemfaceError(Reason.FIELD_INVALID, "model: not as an export writes it")
     if told.expires_at is not None and told.expires_at <= time.time():
         raise SemfaceError(Reason.FIELD_INVALID, "expires_at: it is over")
@@ -169,8 +175,8 @@ def _record(line: bytes, protection: TenantProtection) -> Record:
 
 async def _keep(app: Parts, caller: Caller, batch: dict[str, Record], told: answers.Imported) -> None:
     if batch:
-        deed = Deed("import", caller.key_id)
-        created = await app.enrollment.store.put_many(caller.tenant, list(batch.values()), deed)
+        event = AuditEvent("import", caller.key_id)
+        created = await app.enrollment.store.put_many(caller.tenant, list(batch.values()), event)
         told.created += sum(created)
         told.replaced += len(created) - sum(created)
         batch.clear()

@@ -12,10 +12,9 @@ from semface.access.callers import Scope
 from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    AnswerProvenance,
     Choice,
-    RequestPipeline,
     choose_media_type,
+    parts,
 )
 from semface.gateway.pipeline import Coded, FaceChoice
 from semface.gateway.security import admitted
@@ -33,11 +32,10 @@ PNG_TYPE = "image/png"
 @router.post("/decode", openapi_extra=describe_body(Bitstream))
 async def decode(
     request: Request,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     blendshapes: Annotated[bool, Query(description="Also tell ARKit's 52 weights of the expression.")] = False,
 ) -> answers.Decoded:
     """Decode a bitstream frame into the numbers of the face."""
+    pipeline = parts(request).pipeline()
     source = await read_source(request, Bitstream)
     assert isinstance(source, Bitstream)
     face = await pipeline.decode(Coded(source.data))
@@ -47,14 +45,15 @@ async def decode(
         portions=portion_names(face.portions),
         quality=face.quality_name,
         blendshapes=decoded_weights(face.descriptors, face.portions) if blendshapes else None,
-        models=provenance.models,
-        milliseconds=provenance.milliseconds,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
 @router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, Described))
-async def expression(request: Request, pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Recognized:
+async def expression(request: Request) -> answers.Recognized:
     """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent."""
+    pipeline = parts(request).pipeline()
     source = await read_source(request, Photograph, Bitstream, Described)
     if isinstance(source, Described):
         understood = [await pipeline.understand_described(source, ["expression"])]
@@ -66,7 +65,9 @@ async def expression(request: Request, pipeline: RequestPipeline, provenance: An
         coded = [Coded(frame.data, coding.model.hash) for frame in coding.frames]
         understood = await pipeline.understand(coded, ["expression"])
     faces = [told for told in map(answers.expression, understood) if told is not None]
-    return answers.Recognized(faces=faces, models=provenance.models, milliseconds=provenance.milliseconds)
+    return answers.Recognized(
+        faces=faces, models=pipeline.provenance.models, milliseconds=pipeline.provenance.milliseconds
+    )
 
 
 @router.post(
@@ -77,8 +78,6 @@ async def expression(request: Request, pipeline: RequestPipeline, provenance: An
 )
 async def render(
     request: Request,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     size: Annotated[int, Query(ge=32, le=1024, description="Side of the picture, in pixels.")] = 256,
 ) -> Response:
@@ -86,18 +85,19 @@ async def render(
 
     By the Accept header it is a PNG, or the mesh as glTF.
     """
+    pipeline = parts(request).pipeline()
     media_type = choose_media_type(request, PNG_TYPE, GLB_TYPE)
     source = await read_source(request, Photograph, Bitstream, Described)
     if isinstance(source, Described):
         values = source.values
     else:
         values = (await pipeline.decode(await pipeline.coded(source, face))).descriptors
-    with provenance.stage("render"):
+    with pipeline.provenance.stage("render"):
         if media_type == GLB_TYPE:
             made = await asyncio.to_thread(head_glb, values)
         else:
             made = await asyncio.to_thread(draw_png, values, size)
-    return Response(made, media_type=media_type, headers=provenance.headers)
+    return Response(made, media_type=media_type, headers=pipeline.provenance.headers)
 
 
 def draw_png(values: Descriptors, size: int) -> bytes:

@@ -11,12 +11,10 @@ from semface.client import Embedding
 from semface.descriptors import Portion
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    AnswerProvenance,
-    AppParts,
     Choice,
     OperatingPointChoice,
     Parts,
-    RequestPipeline,
+    parts,
 )
 from semface.gateway.enrolled.record import Record
 from semface.gateway.enrollment import Enrollment
@@ -36,21 +34,20 @@ async def verify(
     request: Request,
     subject_id: SubjectId,
     caller: Annotated[Caller, Depends(admitted(Scope.VERIFY))],
-    app: AppParts,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Verified:
     """Tell whether a face is the subject's. There is no liveness detection."""
+    app = parts(request)
+    pipeline = app.pipeline()
     source = await _read_face(request)
     if isinstance(source, Bitstream):
-        record, embedding = await _claim_and_embed(app, caller, subject_id, pipeline, Coded(source.data))
+        record, embedding = await _begin_and_embed(app, caller, subject_id, pipeline, Coded(source.data))
     else:
-        with provenance.stage("store"):
-            record = await app.enrollment.claimed(caller, subject_id)
+        with pipeline.provenance.stage("store"):
+            record = await app.enrollment.begin_verification(caller, subject_id)
         (embedding,) = await pipeline.embed([await pipeline.coded(source, face, Portion.IDENTITY)])
-    with provenance.stage("verify"):
+    with pipeline.provenance.stage("verify"):
         found = await app.enrollment.verify(caller, record, embedding, operating_point)
     return answers.Verified(
         subject=subject_id,
@@ -58,8 +55,8 @@ async def verify(
         score=found.score,
         threshold=found.threshold,
         operating_point=operating_point,
-        models=provenance.models,
-        milliseconds=provenance.milliseconds,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
@@ -67,20 +64,21 @@ async def verify(
 async def identify(
     request: Request,
     caller: Annotated[Caller, Depends(admitted(Scope.IDENTIFY))],
-    app: AppParts,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
     top: Annotated[int, Query(ge=1, le=100, description="How many candidates at most.")] = 5,
     group: Annotated[answers.GroupName | None, Query(description="Only among the subjects of this group.")] = None,
 ) -> answers.Identified:
     """Tell which enrolled subjects a face may be: those that reach the threshold, best first."""
+    app = parts(request)
+    pipeline = app.pipeline()
     coded = await pipeline.coded(await _read_face(request), face, Portion.IDENTITY)
     embeddings = await pipeline.embed([coded])
-    with provenance.stage("identify"):
+    with pipeline.provenance.stage("identify"):
         (who,) = await identify_faces(app.enrollment, caller, embeddings, operating_point, top, group)
-    return answers.Identified(**who.model_dump(), models=provenance.models, milliseconds=provenance.milliseconds)
+    return answers.Identified(
+        **who.model_dump(), models=pipeline.provenance.models, milliseconds=pipeline.provenance.milliseconds
+    )
 
 
 async def identify_faces(
@@ -110,15 +108,16 @@ async def _read_face(request: Request) -> Photograph | Bitstream:
     return source
 
 
-async def _claim_and_embed(
+async def _begin_and_embed(
     app: Parts, caller: Caller, subject: str, pipeline: Pipeline, coded: Coded
 ) -> tuple[Record, Embedding]:
     """Read the record and embed the face at once; of two failures the store's is told."""
-    record, embeddings = await asyncio.gather(
-        app.enrollment.claimed(caller, subject), pipeline.embed([coded]), return_exceptions=True
-    )
-    if isinstance(record, BaseException):
-        raise record
-    if isinstance(embeddings, BaseException):
-        raise embeddings
-    return record, embeddings[0]
+    embedding = asyncio.create_task(pipeline.embed([coded]))
+    try:
+        record = await app.enrollment.begin_verification(caller, subject)
+    except BaseException:
+        embedding.cancel()
+        # It is over before the request is, and what it may have failed of is not asked for.
+        await asyncio.gather(embedding, return_exceptions=True)
+        raise
+    return record, (await embedding)[0]

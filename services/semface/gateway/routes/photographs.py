@@ -11,19 +11,17 @@ from semface.client import Encoding, Face, Frame, UnderstoodFace
 from semface.descriptors import Portion, portion_names
 from semface.gateway import answers
 from semface.gateway.dependencies import (
-    AnswerProvenance,
-    AppParts,
     Choice,
     OperatingPointChoice,
     PortionNames,
     Quality,
-    RequestPipeline,
     TargetBits,
     choose_media_type,
+    parts,
     read_portions,
     read_quality,
 )
-from semface.gateway.pipeline import Coded, FaceChoice, choose
+from semface.gateway.pipeline import Coded, FaceChoice, Pipeline, choose
 from semface.gateway.routes.matching import identify_faces
 from semface.gateway.security import admitted
 from semface.gateway.sources import Photograph, describe_body, read_source
@@ -40,9 +38,6 @@ WHO_TOP = 5
 async def analyze(
     request: Request,
     caller: Annotated[Caller, Depends(admitted(Scope.FACES))],
-    app: AppParts,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     quality: Quality = None,
     bits: TargetBits = None,
     portion: PortionNames = None,
@@ -50,6 +45,8 @@ async def analyze(
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Analysis:
     """Find the faces of a photograph, code each, and say what its decoded numbers tell."""
+    app = parts(request)
+    pipeline = app.pipeline()
     if who:
         caller.require(Scope.IDENTIFY)
     photograph = await _read_photograph(request)
@@ -66,7 +63,7 @@ async def analyze(
     }
     found: dict[int, answers.Who] = {}
     if embeddings:
-        with provenance.stage("identify"):
+        with pipeline.provenance.stage("identify"):
             who_is = await identify_faces(app.enrollment, caller, list(embeddings.values()), operating_point, WHO_TOP)
         found = dict(zip(embeddings, who_is, strict=True))
     faces = [
@@ -79,8 +76,8 @@ async def analyze(
         bytes=len(photograph.data),
         faces=faces,
         minimum_quality=extraction.minimum_quality,
-        models=provenance.models,
-        milliseconds=provenance.milliseconds,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
@@ -93,19 +90,18 @@ async def analyze(
 )
 async def encode(
     request: Request,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     quality: Quality = None,
     bits: TargetBits = None,
     portion: PortionNames = None,
     face: Choice = FaceChoice.ONLY,
 ) -> Response:
     """Code the one face of a photograph into a bitstream frame; its models and times are in the headers."""
+    pipeline = parts(request).pipeline()
     choose_media_type(request, BITSTREAM_TYPE)
     portions = read_portions(portion)
     chosen = choose((await pipeline.extract(await _read_photograph(request))).good_faces, face)
     coding = await pipeline.encode(chosen.descriptors, read_quality(quality, bits), portions, bits)
-    return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=provenance.headers)
+    return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=pipeline.provenance.headers)
 
 
 async def _read_photograph(request: Request) -> Photograph:
@@ -114,7 +110,7 @@ async def _read_photograph(request: Request) -> Photograph:
     return source
 
 
-async def _understand(pipeline: RequestPipeline, coding: Encoding, tasks: list[str]) -> list[UnderstoodFace]:
+async def _understand(pipeline: Pipeline, coding: Encoding, tasks: list[str]) -> list[UnderstoodFace]:
     if not tasks:
         return [UnderstoodFace(None, None, None)] * len(coding.frames)
     return await pipeline.understand([Coded(frame.data, coding.model.hash) for frame in coding.frames], tasks)

@@ -9,7 +9,7 @@ from semface.access.callers import Caller, Scope
 from semface.descriptors import Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway import answers
-from semface.gateway.dependencies import AnswerProvenance, AppParts, Choice, Parts, RequestPipeline
+from semface.gateway.dependencies import Choice, Parts, parts
 from semface.gateway.enrolled.record import Record
 from semface.gateway.enrolled.requests import REQUEST_ID_PATTERN
 from semface.gateway.enrolled.requests import Request as IdentifiedRequest
@@ -44,9 +44,6 @@ async def enroll(
     response: Response,
     subject_id: SubjectId,
     caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))],
-    app: AppParts,
-    pipeline: RequestPipeline,
-    provenance: AnswerProvenance,
     face: Choice = FaceChoice.ONLY,
     consent: Annotated[answers.Reference | None, Query(description="Where the consent is recorded.")] = None,
     label: Annotated[list[answers.Reference] | None, Query(max_length=answers.MAX_WORDS)] = None,
@@ -58,6 +55,8 @@ async def enroll(
 
     Only its embedding is kept. Several faces have to be of one person.
     """
+    app = parts(request)
+    pipeline = app.pipeline()
     settings = app.settings
     faces = await read_faces(request, settings.enroll_max_faces, settings.http_max_image_bytes)
     identified = _identified(app, caller, request, request_id, b"".join(one.data for one in faces))
@@ -69,25 +68,29 @@ async def enroll(
         batches = [[one for one in coded if one.codec_hash == found] for found in sorted(hashes)]
         embeddings = [embedding for batch in batches for embedding in await pipeline.embed(batch)]
         told = Description(consent, tuple(label or ()), tuple(group or ()), expires_in_seconds)
-        with provenance.stage("store"):
+        with pipeline.provenance.stage("store"):
             record, created = await app.enrollment.enroll(caller, subject_id, embeddings, told)
             if identified is not None:
                 await identified.done({"created": created})
     response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
     told_subject = describe_subject(record).model_dump()
     return answers.Enrolled(
-        **told_subject, created=created, models=provenance.models, milliseconds=provenance.milliseconds
+        **told_subject,
+        created=created,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
 @router.get("/subjects")
 async def list_subjects(
+    request: Request,
     caller: Annotated[Caller, Depends(admitted(Scope.READ))],
-    app: AppParts,
     after: Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}$", description="Where the page before ended.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many subjects at most.")] = 100,
 ) -> answers.SubjectPage:
     """List the enrolled by page."""
+    app = parts(request)
     records, end = await app.enrollment.store.page(caller.tenant, bytes.fromhex(after or ""), limit)
     return answers.SubjectPage(
         subjects=[describe_subject(record) for record in records], after=end.hex() if end else None
@@ -96,20 +99,22 @@ async def list_subjects(
 
 @router.get("/subjects/{subject_id}")
 async def show(
-    subject_id: SubjectId, caller: Annotated[Caller, Depends(admitted(Scope.READ))], app: AppParts
+    request: Request, subject_id: SubjectId, caller: Annotated[Caller, Depends(admitted(Scope.READ))]
 ) -> answers.Subject:
     """Tell when a subject was enrolled, by which model, and what was noted."""
+    app = parts(request)
     return describe_subject(await app.enrollment.subject(caller, subject_id))
 
 
 @router.patch("/subjects/{subject_id}")
 async def update(
+    request: Request,
     subject_id: SubjectId,
     change: answers.SubjectChange,
     caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))],
-    app: AppParts,
 ) -> answers.Subject:
     """Change what is noted of a subject; its template stays."""
+    app = parts(request)
     given = change.model_fields_set
     for name in ("labels", "groups"):
         if name in given and getattr(change, name) is None:
@@ -126,9 +131,10 @@ async def update(
 
 @router.delete("/subjects/{subject_id}", status_code=HTTPStatus.NO_CONTENT)
 async def forget(
-    subject_id: SubjectId, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))], app: AppParts
+    request: Request, subject_id: SubjectId, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))]
 ) -> None:
     """Erase a subject."""
+    app = parts(request)
     await app.enrollment.forget(caller, subject_id)
 
 

@@ -14,7 +14,7 @@ from semface.client import AsyncClient
 from semface.descriptors import DESCRIPTOR_SIZE
 from semface.errors import SemfaceError
 from semface.gateway import answers
-from semface.gateway.dependencies import AnswerProvenance, AppParts, RequestPipeline
+from semface.gateway.dependencies import Parts, parts
 from semface.gateway.pipeline import Coded
 from semface.gateway.routes.faces import draw_png
 from semface.gateway.security import admitted
@@ -34,13 +34,14 @@ models_router = APIRouter(prefix="/v1", tags=["system"])
 
 
 @models_router.get("/models", dependencies=[Depends(admitted(Scope.FACES))])
-async def models(pipeline: RequestPipeline, provenance: AnswerProvenance) -> answers.Models:
+async def models(request: Request) -> answers.Models:
     """Tell the models in service: those that answer, right now, for a drawing of the mean face."""
+    pipeline = parts(request).pipeline()
     drawn = await asyncio.to_thread(draw_png, np.zeros(DESCRIPTOR_SIZE, np.float32), CANARY_SIZE)
     face = (await pipeline.extract(Photograph(drawn))).faces[0]
     coding = await pipeline.encode(face.descriptors)
     await pipeline.understand([Coded(coding.frames[0].data, coding.model.hash)], ["expression", "embedding"])
-    return answers.Models(models=provenance.models)
+    return answers.Models(models=pipeline.provenance.models)
 
 
 @router.get("/livez")
@@ -50,8 +51,9 @@ async def live() -> dict[str, bool]:
 
 
 @router.get("/readyz", responses={503: {"model": answers.Readiness}})
-async def ready(response: Response, app: AppParts) -> answers.Readiness:
+async def ready(request: Request, response: Response) -> answers.Readiness:
     """Tell whether the services answer. The store is told too, but only the routes of subjects need it."""
+    app = parts(request)
     clients = {name: getattr(app.services, name) for name in SERVICES}
     asked = await asyncio.gather(*(_serves(clients[name], service) for name, service in SERVICES.items()))
     services = dict(zip(SERVICES, asked, strict=True))
@@ -61,8 +63,9 @@ async def ready(response: Response, app: AppParts) -> answers.Readiness:
 
 
 @router.get("/metrics", include_in_schema=False)
-async def metrics(app: AppParts) -> Response:
+async def metrics(request: Request) -> Response:
     """Tell the metrics to Prometheus."""
+    app = parts(request)
     return Response(app.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -86,7 +89,7 @@ async def _serves(client: AsyncClient, service: str) -> bool:
         return False
 
 
-async def _has_store(app: AppParts) -> bool:
+async def _has_store(app: Parts) -> bool:
     try:
         await app.enrollment.store.ping()
     except SemfaceError:
