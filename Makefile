@@ -14,10 +14,10 @@ UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
 PEERS := build/peers-venv/.installed
 TRITON := build/triton-venv/.installed
-SOURCES := services tests training protos examples docs
+SOURCES := services tests training protos examples docs loadtest
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers triton clean
+.PHONY: help run models test check slow load load-check fuzz lint types imports protos settings stubs docs lock teachers peers triton clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,17 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow load-check fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models $(TRITON) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
+
+load: $(DEVELOPMENT) models ## Send a mix of load to a local stack for a minute; the report is build/load.html (LOAD="--mix receiver")
+	$(BIN)/python -m loadtest $(LOAD)
+
+# The limits are far off: they find what hangs or fails, not what is slow on a busy machine.
+load-check: $(DEVELOPMENT) models ## Send load to a local stack for twenty seconds: nothing may fail
+	$(BIN)/python -m loadtest --users 6 --run-time 20s --processes 1 --most-failed 0 --p99 all=5000 --least-rate all=20
 
 # atheris has wheels for some systems only; where it does not install, the property tests have to do.
 fuzz: $(DEVELOPMENT) ## Fuzz the frame decoder by coverage for 30 seconds, where atheris installs
@@ -78,7 +85,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
 
 lock: $(UV) ## Resolve the dependencies anew and write both lock files
 	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration -o requirements.lock pyproject.toml
-	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video --extra plots --extra baselines \
+	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video --extra plots --extra baselines --extra load \
 		-c requirements.lock \
 		-o requirements-dev.lock pyproject.toml
 
