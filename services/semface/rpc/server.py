@@ -17,7 +17,7 @@ from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck, server_credentials
 from semface.rpc.health import Canary, HealthMonitor
 from semface.rpc.interceptor import CallInterceptor
-from semface.rpc.limits import Admission
+from semface.rpc.limits import Admission, Bounds, StreamPlaces
 from semface.rpc.settings import ServerSettings, is_loopback
 from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
 
@@ -41,6 +41,8 @@ class Service:
     """Adds its servicer, as ``add_CodecServiceServicer_to_server`` does."""
     canary: Canary
     """Runs one real inference; raises when it fails."""
+    places: int | None = None
+    """Unary calls that it answers at once, where that is fewer than the settings allow."""
 
 
 class Server:
@@ -103,12 +105,12 @@ class Server:
 
     def _build(self, health: HealthMonitor) -> grpc.aio.Server:
         settings = self._settings
-        admission = Admission(settings.max_in_flight, settings.max_waiting, settings.max_streams)
         server = grpc.aio.server(
             interceptors=[
                 CallInterceptor(
                     CallerCheck(self._authenticator),
-                    admission,
+                    {service.name: Admission(self._bounds(service)) for service in self._services},
+                    StreamPlaces(settings.max_streams, shared=self._authenticator.asks),
                     self.telemetry,
                     settings.call_seconds,
                     settings.stream_idle_seconds,
@@ -130,6 +132,11 @@ class Server:
             names = [service.name for service in self._services]
             reflection.enable_server_reflection([*names, _HEALTH_NAME, reflection.SERVICE_NAME], server)
         return server
+
+    def _bounds(self, service: Service) -> Bounds:
+        settings = self._settings
+        places = min(service.places or settings.max_in_flight, settings.max_in_flight)
+        return Bounds(places, settings.max_in_flight, settings.max_waiting, settings.max_wait_seconds)
 
     def _listen(self, server: grpc.aio.Server, host: str, port: int, tls: TlsFiles | None) -> int:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -63,15 +63,24 @@ class Telemetry:
             "semface_grpc_in_flight", "Calls being answered or waiting.", ["method"], registry=self.registry
         )
 
+        # Looking a label up takes longer than counting.
+        self._of_method: dict[str, tuple[Gauge, Histogram]] = {}
+        self._of_code: dict[tuple[str, str], Counter] = {}
+
     def begin(self, method: str) -> None:
         """Count a call that has arrived."""
-        self._in_flight.labels(method).inc()
+        if method not in self._of_method:
+            self._of_method[method] = self._in_flight.labels(method), self._seconds.labels(method)
+        self._of_method[method][0].inc()
 
     def end(self, method: str, code: str, seconds: float, **fields: Any) -> None:
         """Count a call that has been answered and log it with ``fields``."""
-        self._in_flight.labels(method).dec()
-        self._calls.labels(method, code).inc()
-        self._seconds.labels(method).observe(seconds)
+        in_flight, times = self._of_method[method]
+        in_flight.dec()
+        times.observe(seconds)
+        if (method, code) not in self._of_code:
+            self._of_code[method, code] = self._calls.labels(method, code)
+        self._of_code[method, code].inc()
         self.log.info("call", method=method, code=code, total_ms=round(1e3 * seconds, 3), **fields)
 
     def serve_metrics(self, host: str, port: int) -> "MetricsServer":
