@@ -21,6 +21,8 @@ class CallerCheck:
         """Ask ``authenticator``; calls are counted in this process."""
         self._authenticator = authenticator
         self._counts = CallCounts()
+        self.asks = authenticator.asks
+        """Whether callers are told apart."""
 
     async def check(self, metadata: Any) -> Caller:
         """Return the caller of ``metadata``; raises KEY_INVALID, SCOPE_MISSING or RATE_LIMITED unless it may call."""

@@ -15,6 +15,7 @@ from semface.access.callers import Caller
 from semface.deadline import deadline
 from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck
+from semface.rpc.arrivals import Arrivals
 from semface.rpc.errors import STATUS_KEY, to_status
 from semface.rpc.limits import Admission, StreamPlaces
 from semface.rpc.telemetry import Telemetry, describe_exception
@@ -30,6 +31,7 @@ _MAKE_HANDLER: dict[tuple[bool, bool], Callable[..., Handler]] = {
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
 
 
@@ -85,7 +87,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._telemetry = telemetry
         self._call_seconds = call_seconds
         self._stream_idle_seconds = stream_idle_seconds
+        self._arrivals = Arrivals()
         self._guarded: dict[str, Handler] = {}
+        self._refusing = {service: _refusing(admission) for service, admission in admissions.items()}
 
     async def intercept_service(
         self,
@@ -96,12 +100,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         method = handler_call_details.method
         known = self._guarded.get(method)
         if known is not None:
-            return known
+            return known if self._has_room(known, method) else self._refusing[_service(method)]
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_INFRASTRUCTURE):
             return handler
         guarded = self._guarded[method] = self._guarded_handler(handler, method)
         return guarded
+
+    def _has_room(self, handler: Handler, method: str) -> bool:
+        """Return whether a call may come in at all, before anything is spent on it.
+
+        Where callers are told apart, whose call it is decides, and that is not known yet.
+        """
+        if handler.request_streaming or handler.response_streaming or self._access.asks:
+            return True
+        if self._admissions[_service(method)].has_room():
+            return True
+        self._arrivals.note()
+        self._telemetry.shed(method)
+        return False
 
     def _guarded_handler(self, handler: Handler, method: str) -> Handler:
         make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]
@@ -156,6 +173,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         clock = start_clock()
         code, fields = "OK", dict[str, Any]()
         self._telemetry.begin(method)
+        self._arrivals.note()
         try:
             try:
                 caller = await self._access.check(context.invocation_metadata())
@@ -189,15 +207,29 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return
         remaining = context.time_remaining()
         seconds = self._call_seconds if remaining is None else min(remaining, self._call_seconds)
-        admission = self._admissions[method.split("/")[1]]
+        admission = self._admissions[_service(method)]
         try:
             with deadline(seconds):
                 async with asyncio.timeout(seconds) as timer, admission.call(method, size, caller.tenant, seconds):
+                    await self._arrivals.settled()
                     yield
         except TimeoutError as error:
             if not timer.expired():
                 raise
             raise SemfaceError(Reason.DEADLINE_EXCEEDED, f"the call took longer than its {seconds:.3g} s") from error
+
+
+def _service(method: str) -> str:
+    return method.split("/")[1]
+
+
+def _refusing(admission: Admission) -> Handler:
+    """Return a handler that refuses. It takes a call for a stream, so that its message is never read."""
+
+    async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        await _abort(context, to_status(admission.refusal()))
+
+    return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 def _defect(error_id: str) -> Status:
@@ -206,5 +238,4 @@ def _defect(error_id: str) -> Status:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
-    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    await context.abort(code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    await context.abort(_CODES[status.code], status.message, ((STATUS_KEY, status.SerializeToString()),))

@@ -20,6 +20,8 @@ _SHORTEST_RETRY_SECONDS = 0.05
 _JITTER = 0.5
 """Those who are refused together are told to come again at different moments, up to so much later."""
 
+FULL = "the server has as many calls as it can take; come again later"
+
 _KINDS_KEPT = 1024
 """Kinds of call (method and size) whose work is remembered."""
 
@@ -86,7 +88,7 @@ class Admission:
             if self._in_flight < self._bounds.places:
                 self._enter(ours)
             else:
-                self._require_room(tenant, ours, within_seconds)
+                self._require_room(ours, within_seconds)
                 await self._wait(_Waiting(tenant, work, asyncio.get_running_loop().create_future()), ours)
             ours.given += work
             began = self._clock
@@ -105,21 +107,34 @@ class Admission:
         """Return a tenant that is owed nothing for the time in which it asked for nothing."""
         return _Tenant(given=min((tenant.given for tenant in self._tenants.values()), default=0.0))
 
-    def _require_room(self, name: str, ours: _Tenant, within_seconds: float | None) -> None:
-        bounds, wait = self._bounds, self.wait_seconds
-        late = wait > bounds.wait_seconds and self._in_flight + self._waiting >= bounds.unrefused
-        if within_seconds is not None and wait > within_seconds:
-            raise self._overloaded("the call could not be answered within its deadline; come again later")
-        if self._waiting < bounds.waiting and not late:
+    def has_room(self) -> bool:
+        """Return whether a call that comes now finds a place or may wait for one."""
+        bounds = self._bounds
+        if self._in_flight < bounds.places:
+            return True
+        if self._waiting >= bounds.waiting:
+            return False
+        return self._in_flight + self._waiting < bounds.unrefused or self.wait_seconds <= bounds.wait_seconds
+
+    def refusal(self, message: str = FULL) -> SemfaceError:
+        """Return OVERLOADED, with when to come again."""
+        spread = 1 + _JITTER * random.random()
+        seconds = max(_SHORTEST_RETRY_SECONDS, self.wait_seconds) * spread
+        return SemfaceError(Reason.OVERLOADED, message, retry_seconds=seconds)
+
+    def _require_room(self, ours: _Tenant, within_seconds: float | None) -> None:
+        if within_seconds is not None and self.wait_seconds > within_seconds:
+            raise self.refusal("the call could not be answered within its deadline; come again later")
+        if self.has_room():
             return
         greediest = max(self._tenants.values(), key=lambda tenant: (len(tenant.queue), tenant.waiting))
         # Making room for one more must not make them the greedier.
         if len(ours.queue) + 1 >= len(greediest.queue):
-            raise self._overloaded("the server has as many calls as it can take; come again later")
+            raise self.refusal()
         last = greediest.queue.pop()
         self._forget(greediest, last)
         if not last.place.done():
-            last.place.set_exception(self._overloaded("others wait with fewer calls; come again later"))
+            last.place.set_exception(self.refusal("others wait with fewer calls; come again later"))
 
     async def _wait(self, waiting: _Waiting, ours: _Tenant) -> None:
         ours.queue.append(waiting)
@@ -170,11 +185,6 @@ class Admission:
         if known is None and len(self._work) >= _KINDS_KEPT:
             self._work.clear()
         self._work[kind] = work if known is None else known + _WEIGHT_OF_LAST * (work - known)
-
-    def _overloaded(self, message: str) -> SemfaceError:
-        spread = 1 + _JITTER * random.random()
-        seconds = max(_SHORTEST_RETRY_SECONDS, self.wait_seconds) * spread
-        return SemfaceError(Reason.OVERLOADED, message, retry_seconds=seconds)
 
 
 class StreamPlaces:

@@ -78,10 +78,17 @@ class Telemetry:
         in_flight, times = self._of_method[method]
         in_flight.dec()
         times.observe(seconds)
+        self._counter(method, code).inc()
+        self.log.info("call", method=method, code=code, total_ms=round(1e3 * seconds, 3), **fields)
+
+    def shed(self, method: str) -> None:
+        """Count a call that was refused at the door. It is not logged: a log line costs as much as the refusal."""
+        self._counter(method, "RESOURCE_EXHAUSTED").inc()
+
+    def _counter(self, method: str, code: str) -> Counter:
         if (method, code) not in self._of_code:
             self._of_code[method, code] = self._calls.labels(method, code)
-        self._of_code[method, code].inc()
-        self.log.info("call", method=method, code=code, total_ms=round(1e3 * seconds, 3), **fields)
+        return self._of_code[method, code]
 
     def serve_metrics(self, host: str, port: int) -> "MetricsServer":
         """Serve the metrics over HTTP from a thread of their own; ``port`` 0 takes a free one."""

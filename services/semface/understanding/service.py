@@ -22,7 +22,7 @@ from semface.messages import pack_model, pack_vector, require_items, unpack_desc
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
 from semface.understanding.core import Understanding, canary_face, check_model_name, require_portion
-from semface.understanding.gathering import PATIENCE, Gathering, ask_all, row_bounds
+from semface.understanding.gathering import Gathering, ask_all, row_bounds
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
 
@@ -58,7 +58,7 @@ class FaceReader:
     def __init__(self, codec: Codec) -> None:
         """Decode bitstreams with ``codec``, those of several calls at once."""
         self._codec = codec
-        self._decoding = Gathering(self._decode_all, PATIENCE)
+        self._decoding = Gathering(self._decode_all)
         self.codec_model = pack_model(CODEC_NAME, CODEC_VERSION, codec.model_hash)
 
     async def read(self, sources: Sources, fields: Sequence[str]) -> tuple[Descriptors, list[Portion]]:

@@ -66,7 +66,7 @@ class GrpcCalls:
 
     def method(self, name: str, request: bytes) -> Call:
         """Return the call of ``METHODS[name]`` with ``request``."""
-        methods = [channel.unary_unary(METHODS[name]) for channel in self._channels]
+        methods = [channel.unary_unary(METHODS[name], None, None) for channel in self._channels]
         turn = 0
 
         async def call() -> str:
@@ -82,7 +82,7 @@ class GrpcCalls:
 
     async def exchange(self, name: str, request: bytes) -> Exchange:
         """Return ``request`` with its answer; raises grpc.aio.AioRpcError where it fails."""
-        answer: bytes = await self._channels[0].unary_unary(METHODS[name])(request, timeout=SECONDS)
+        answer: bytes = await self._channels[0].unary_unary(METHODS[name], None, None)(request, timeout=SECONDS)
         return Exchange(request, answer)
 
     async def exchanges(self, picture: bytes) -> Mapping[str, Exchange]:
@@ -118,7 +118,7 @@ async def grpc_calls(address: str) -> AsyncIterator[GrpcCalls]:
         yield GrpcCalls(channels)
     finally:
         for channel in channels:
-            await channel.close()
+            await channel.close(None)
 
 
 @asynccontextmanager
