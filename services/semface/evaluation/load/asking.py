@@ -62,11 +62,11 @@ class GrpcCalls:
 
     def __init__(self, channels: list[grpc.aio.Channel]) -> None:
         """Spread the calls over ``channels``."""
-        self._channels = channels
+        self.channels = channels
 
     def method(self, name: str, request: bytes) -> Call:
         """Return the call of ``METHODS[name]`` with ``request``."""
-        methods = [channel.unary_unary(METHODS[name], None, None) for channel in self._channels]
+        methods = [channel.unary_unary(METHODS[name], None, None) for channel in self.channels]
         turn = 0
 
         async def call() -> str:
@@ -82,7 +82,7 @@ class GrpcCalls:
 
     async def exchange(self, name: str, request: bytes) -> Exchange:
         """Return ``request`` with its answer; raises grpc.aio.AioRpcError where it fails."""
-        answer: bytes = await self._channels[0].unary_unary(METHODS[name], None, None)(request, timeout=SECONDS)
+        answer: bytes = await self.channels[0].unary_unary(METHODS[name], None, None)(request, timeout=SECONDS)
         return Exchange(request, answer)
 
     async def exchanges(self, picture: bytes) -> Mapping[str, Exchange]:
