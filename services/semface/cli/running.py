@@ -85,11 +85,13 @@ async def wait_for_signal() -> None:
 
 async def _up(data: Path | None, as_json: bool) -> None:
     from semface.cli.stack import StackSettings, running_stack
+    from semface.rpc.server import settle_memory
     from semface.rpc.telemetry import configure_logging
 
     settings = StackSettings() if data is None else StackSettings(data=data)
     configure_logging(settings.log_level, settings.log_format)
     async with running_stack(settings) as stack:
+        settle_memory()
         if as_json:
             places = {"grpc": stack.grpc_address, "gateway": stack.gateway_url, "store": stack.store_url}
             print(json.dumps(places), flush=True)

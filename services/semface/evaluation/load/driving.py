@@ -61,8 +61,7 @@ async def closed_loop(call: Call, concurrency: int, *, seconds: float, calls: in
     """Let ``concurrency`` callers ask one after the other, for ``seconds`` or until ``calls`` have been made."""
     outcome = Outcome()
     left = float("inf") if calls is None else calls
-    started = time.perf_counter()
-    end = started + seconds
+    end = 0.0
 
     async def caller() -> None:
         nonlocal left
@@ -72,6 +71,8 @@ async def closed_loop(call: Call, concurrency: int, *, seconds: float, calls: in
             outcome.times[code].append(1e3 * (time.perf_counter() - began))
 
     with _no_collection():
+        started = time.perf_counter()
+        end = started + seconds
         await asyncio.gather(*(caller() for _ in range(concurrency)))
     outcome.seconds = time.perf_counter() - started
     return outcome
@@ -90,9 +91,9 @@ async def open_loop(call: Call, rate: float, *, seconds: float, seed: int = SEED
         code = await call()
         outcome.times[code].append(1e3 * (time.perf_counter() - due))
 
-    started = time.perf_counter()
-    due = started + moments.expovariate(rate)
     with _no_collection():
+        started = time.perf_counter()
+        due = started + moments.expovariate(rate)
         while due < started + seconds:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             now = time.perf_counter()

@@ -19,7 +19,7 @@ from semface.errors import Reason, SemfaceError
 from semface.evaluation.load.asking import FACES, METHODS, GrpcCalls, grpc_calls, http_call, photograph
 from semface.evaluation.load.driving import Call, Outcome, closed_loop
 from semface.evaluation.load.local_steps import STEPS
-from semface.evaluation.load.running import RunningSystem, pinned, running_system, split_cores, stay_on
+from semface.evaluation.load.running import RunningSystem, pinned, running_system, split_cores, staying_on
 from semface.evaluation.load.wire import bytes_of_a_call
 from semface.inference.engine import TRITON_SCHEME
 
@@ -71,15 +71,14 @@ async def measure_ladder(
     Each step of each call takes about twice ``seconds`` in every round.
     """
     ours, theirs = split_cores()
-    stay_on(theirs)
     picture = photograph(portrait)
     samples: Samples = {}
     settings = {"SEMFACE_INFERENCE": inference, "SEMFACE_MODEL_REPOSITORY": str(repository)}
-    with running_system(ours, settings) as system:
+    with staying_on(theirs), running_system(ours, settings) as system:
         async with grpc_calls(system.grpc) as calls:
             exchanges = await calls.exchanges(picture)
             for turn in range(ROUNDS):
-                _note_local(samples, _local(picture, inference, repository, ours, seconds))
+                _note_local(samples, local_times(picture, inference, repository, ours, seconds))
                 for name in METHODS:
                     await _note(samples, name, "gRPC", calls.method(name, exchanges[name].request), seconds)
                 async with http_call(f"{system.gateway}/v1/analyze", picture, "image/jpeg") as call:
@@ -90,7 +89,7 @@ async def measure_ladder(
     return _rungs(engine, samples, wire)
 
 
-def _local(
+def local_times(
     picture: bytes, inference: str, repository: Path, cores: Sequence[int], seconds: float
 ) -> Mapping[str, Mapping[str, list[float]]]:
     """Return the milliseconds of the steps below gRPC, measured in a process on ``cores``."""

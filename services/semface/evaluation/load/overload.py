@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from semface.evaluation.load.asking import GrpcCalls, grpc_calls, photograph
 from semface.evaluation.load.driving import Call, Outcome, closed_loop, open_loop
-from semface.evaluation.load.running import running_system, split_cores, stay_on
+from semface.evaluation.load.running import running_system, split_cores, staying_on
 
 SHARES: Final = (0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Arrival rates of the curve, over the saturating rate."""
@@ -52,10 +52,9 @@ async def measure_overload(
     their answers; ``told`` counts the runs of ``seconds`` that are done.
     """
     ours, theirs = split_cores()
-    stay_on(theirs)
     points: list[OverloadPoint] = []
     done = 0
-    with running_system(ours) as system:
+    with staying_on(theirs), running_system(ours) as system:
         async with grpc_calls(system.grpc) as calls:
             for what, call in (await _calls(calls, portrait)).items():
                 await closed_loop(call, SATURATING_CALLERS, seconds=1.0)

@@ -35,8 +35,11 @@ class RunningSystem:
 
     def processor_seconds(self) -> float:
         """Return the processor time that the process has taken so far."""
-        numbers = _stat(self.process)
-        return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+        return _processor(self.process)
+
+    def store_processor_seconds(self) -> float:
+        """Return the processor time that its embedded Valkey has taken so far."""
+        return sum(map(_processor, _children(self.process)))
 
 
 @contextmanager
@@ -68,21 +71,31 @@ def pinned(command: Sequence[str], cores: Sequence[int]) -> list[str]:
     return ["taskset", "-c", ",".join(map(str, cores)), *command] if cores else list(command)
 
 
-def stay_on(cores: Sequence[int]) -> None:
-    """Keep this process on ``cores``, where there are any."""
+@contextmanager
+def staying_on(cores: Sequence[int]) -> Iterator[None]:
+    """Keep this process, and what it starts, on ``cores`` while the block lasts, where there are any."""
+    before = os.sched_getaffinity(0)
     if cores:
         os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+_USABLE = sorted(os.sched_getaffinity(0))
 
 
 def split_cores() -> tuple[list[int], list[int]]:
-    """Return one core for the system and one for the generator; both empty where this process may use only one."""
-    usable = sorted(os.sched_getaffinity(0))
+    """Return one core for the system and one for the generator; both empty where this process had only one."""
+    usable = _USABLE
     return (usable[:1], usable[1:2]) if len(usable) > 1 else ([], [])
 
 
-def _stat(process: int) -> list[str]:
+def _processor(process: int) -> float:
     text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
-    return text[text.rindex(")") + 2 :].split()
+    numbers = text[text.rindex(")") + 2 :].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(process: int) -> int:
