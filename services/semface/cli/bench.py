@@ -30,7 +30,7 @@ from semface.understanding.core import Understanding
 
 app = typer.Typer(no_args_is_help=True, help="Measure times.", rich_markup_mode=None)
 
-for measurement in (load_bench.ladder, load_bench.overload, load_bench.soak, load_bench.scale):
+for measurement in (load_bench.ladder, load_bench.overload, load_bench.rivals, load_bench.soak, load_bench.scale):
     app.command()(measurement)
 
 Models = Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")]

@@ -1,4 +1,4 @@
-"""`semface bench ladder|overload|soak|scale`: the running system under load."""
+"""`semface bench ladder|overload|rivals|soak|scale`: the running system under load."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from semface.cli.demonstration import portrait
 from semface.evaluation.load.driving import run_quickly
 from semface.evaluation.load.ladder import ROUNDS, measure_ladder
 from semface.evaluation.load.overload import MEASURED, SHARES, measure_overload
+from semface.evaluation.load.rivals import measure_rivals
 from semface.evaluation.load.scale import PARTS as SCALE_PARTS
 from semface.evaluation.load.scale import Mix, limits, measure_scale, plans
 from semface.evaluation.load.soak import PARTS, measure_soak
@@ -86,6 +87,20 @@ def soak(
         message = f"memory grew by {100 * figures.growth:.2f} %, {100 * most_growth:g} % are allowed"
         print(message)
         raise typer.Exit(1)
+
+
+def rivals(
+    image: Portrait = None,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Time for each step.")] = 6.0,
+    environment: Annotated[Path, typer.Option(help="Where `make peers` installed dlib.", metavar="DIR")] = Path(
+        "build/peers-venv"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Beside dlib behind plain FastAPI, and our own networks behind plain FastAPI: requests a second, p99."""
+    with _progress("systems", 3) as told:
+        figures = run_quickly(measure_rivals(image or portrait(), environment, seconds, told))
+    _show([figure.as_dict() for figure in figures], as_json)
 
 
 def scale(
