@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import json
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
@@ -56,8 +58,27 @@ def demonstrate(
 
 def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run ``work`` until it is done or the process is asked to stop (SIGINT or SIGTERM), which cancels it."""
+    bound_heap()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner, contextlib.suppress(asyncio.CancelledError):
         runner.run(_until_signal(work))
+
+
+HEAP_LIMITS = {-8: 2, -3: 1 << 20, -1: 4 << 20}
+"""Options of glibc's mallopt: so many arenas for all threads, bytes from which a block is mapped by itself, free bytes at
+the end of a heap from which they are given back. Pictures and tensors then leave no holes: a fifth less memory, and no
+growth, for 2 % more processor time of an extraction."""
+
+
+def bound_heap() -> None:
+    """Set ``HEAP_LIMITS`` where the C library knows them and nobody has set others in the environment."""
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    for option, value in HEAP_LIMITS.items():
+        mallopt(option, value)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

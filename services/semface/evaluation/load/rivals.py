@@ -67,12 +67,12 @@ async def measure_rivals(
     found: dict[str, tuple[float, float, float]] = {}
     with staying_on(theirs):
         with running_system(ours) as system:
-            async with _upload(f"{system.gateway}/v1/analyze", picture) as call:
+            async with _upload(f"{system.gateway}/v1/analyze", "photograph", picture) as call:
                 found["semface, /v1/analyze"] = await _measure(call, seconds)
         told(1)
         for name, (command, folder) in apps.items():
             with _running(command, folder, ours) as url:
-                async with _upload(f"{url}/faces", picture) as call:
+                async with _upload(f"{url}/faces", "file", picture) as call:
                     found[name] = await _measure(call, seconds)
             told(len(found))
     rate, _, late = found["semface, /v1/analyze"]
@@ -94,13 +94,13 @@ async def _measure(call: Call, seconds: float) -> tuple[float, float, float]:
 
 
 @asynccontextmanager
-async def _upload(url: str, picture: bytes) -> AsyncIterator[Call]:
-    """Give the call that posts ``picture`` as a form, and finds one face in the answer."""
+async def _upload(url: str, field: str, picture: bytes) -> AsyncIterator[Call]:
+    """Give the call that posts ``picture`` as ``field`` of a form, and finds one face in the answer."""
     async with httpx.AsyncClient(timeout=SECONDS) as client:
 
         async def call() -> str:
             try:
-                answer = await client.post(url, files={"file": ("photo.jpg", picture, "image/jpeg")})
+                answer = await client.post(url, files={field: ("photo.jpg", picture, "image/jpeg")})
             except httpx.HTTPError as error:
                 return type(error).__name__
             if not answer.is_success:
