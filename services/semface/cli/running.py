@@ -64,9 +64,9 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
 
 
 HEAP_LIMITS = {-8: 2, -3: 1 << 20, -1: 4 << 20}
-"""Options of glibc's mallopt: so many arenas for all threads, bytes from which a block is mapped by itself, free bytes at
-the end of a heap from which they are given back. Pictures and tensors then leave no holes: a fifth less memory, and no
-growth, for 2 % more processor time of an extraction."""
+"""Options of glibc's mallopt: arenas for all threads; bytes from which a block is mapped by itself; free bytes at the
+end of a heap from which they are given back. Pictures and tensors then leave no holes: a fifth less memory, for 2 %
+more processor time of an extraction."""
 
 
 def bound_heap() -> None:

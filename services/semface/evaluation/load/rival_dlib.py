@@ -20,12 +20,12 @@ network = dlib.face_recognition_model_v1(face_recognition_models.face_recognitio
 
 @app.post("/faces")
 async def faces(file: UploadFile) -> list[dict[str, Any]]:
-    """Find every face of a photograph and answer its 128 numbers."""
+    """Find the largest face of a photograph and answer its 128 numbers."""
     picture = np.array(Image.open(io.BytesIO(await file.read())).convert("RGB"))
     return [
         {
             "box": [box.left(), box.top(), box.right(), box.bottom()],
             "embedding": list(network.compute_face_descriptor(picture, points(picture, box))),
         }
-        for box in detector(picture, 0)
+        for box in sorted(detector(picture, 0), key=lambda box: box.area())[-1:]
     ]

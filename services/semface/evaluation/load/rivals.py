@@ -53,7 +53,8 @@ async def measure_rivals(
     where the peers are not installed.
     """
     ours, theirs = split_cores()
-    python = environment / "bin" / "python"
+    # Not resolved: the link is what makes it an environment.
+    python = Path.cwd() / environment / "bin" / "python"
     if not python.exists():
         raise SemfaceError(Reason.MODEL_UNKNOWN, f"the peers are not installed in {environment}; run `make peers`")
     picture = photograph(portrait)

@@ -12,7 +12,7 @@ from semface.evaluation.load.running import RunningSystem, running_system
 
 RECEIVED: Final = 95_000
 EXTRACTED: Final = 5_000
-WARM_UP: Final = (5_000, 400)
+WARM_UP: Final = (5_000, 800)
 """Receiver calls and extractions that come first, so that every buffer has its size."""
 
 PARTS: Final = 10
