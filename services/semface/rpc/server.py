@@ -30,6 +30,8 @@ LOOPBACK: Final = "127.0.0.1"
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _LEAST_PING_INTERVAL_MS: Final = 10_000
+_CALLS_OF_A_CONNECTION: Final = 200
+"""More wait at the caller. gRPC drops calls as CANCELLED where a thousand wait to be taken, which cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class Server:
                 # Without it two servers share a port in silence, and each gets half of the calls.
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
             ],
         )
