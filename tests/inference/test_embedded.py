@@ -10,7 +10,7 @@ from semface.errors import Reason, SemfaceError
 from semface.inference import open_engine, run_blocking
 from semface.inference.embedded import EmbeddedEngine
 from semface.inference.triton import TritonEngine
-from tests.inference.networks import add_model
+from tests.inference.networks import add_leaking_model, add_model
 
 
 @pytest.fixture
@@ -84,3 +84,20 @@ async def test_a_small_network_answers_one_face_without_waiting_for_a_thread(tin
     with pytest.raises(StopIteration) as answered:
         tiny_engine.infer("codec_analysis", {"descriptors": faces[:1]}).send(None)
     np.testing.assert_allclose(answered.value.value["latents"], together["latents"][:1], rtol=1e-4, atol=1e-4)
+
+
+async def test_a_network_whose_configuration_says_so_runs_row_by_row(tmp_path: Path) -> None:
+    """Its rows, which are divided by the greatest of their batch, then never meet."""
+    add_leaking_model(tmp_path, "together")
+    add_leaking_model(tmp_path, "apart")
+    config = tmp_path / "apart" / "config.pbtxt"
+    config.write_text(config.read_text() + 'parameters { key: "cpu_batch_size" value { string_value: "1" } }')
+    engine = EmbeddedEngine(tmp_path, threads=1)
+    rows = np.array([[1.0], [2.0], [4.0]], np.float32)
+    try:
+        together = (await engine.infer("together", {"x": rows}))["y"]
+        apart = (await engine.infer("apart", {"x": rows}))["y"]
+    finally:
+        await engine.close()
+    assert together.ravel().tolist() == [0.25, 0.5, 1.0]
+    assert apart.ravel().tolist() == [1.0, 1.0, 1.0]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from semface.cli import load_bench
 from semface.cli.demonstration import portrait
 from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
@@ -28,6 +29,9 @@ from semface.rpc.settings import ServerSettings
 from semface.understanding.core import Understanding
 
 app = typer.Typer(no_args_is_help=True, help="Measure times.", rich_markup_mode=None)
+
+for measurement in (load_bench.ladder, load_bench.overload, load_bench.rivals, load_bench.soak, load_bench.scale):
+    app.command()(measurement)
 
 Models = Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")]
 Portrait = Annotated[

@@ -104,7 +104,7 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     extractor = settings.extractor(engine)
     service = ExtractionService(extractor, settings.image_limits, settings.max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
-    return [Service("semface.v1.ExtractionService", add, extractor.probe)]
+    return [Service("semface.v1.ExtractionService", add, extractor.probe, places=settings.max_decoding)]
 
 
 def pack_face(face: Face, place: int, track_id: int = 0) -> extraction_pb2.Face:

@@ -19,6 +19,9 @@ from semface.inference.repository import ModelRepository, RepositoryModel
 _DIRECT_BYTES: Final = 1 << 22
 """A request that reads weights of so many bytes at most, over all its rows, runs at once (about 0.1 ms)."""
 
+CPU_BATCH_SIZE: Final = "cpu_batch_size"
+"""The parameter of a configuration that says how many rows run together here, where that is fewer than on a GPU."""
+
 
 class EmbeddedEngine:
     """Runs the networks of a model repository with ONNX Runtime, in threads of this process.
@@ -79,7 +82,11 @@ class EmbeddedEngine:
     async def _batcher(self, model: str) -> Batcher:
         session = await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
         entry = self._repository.model(model)
-        delay, size = entry.queue_delay_seconds, entry.metadata.max_batch_size
+        # A batch of pictures takes a core as long as one after the other, and as much more memory.
+        delay, size = (
+            entry.queue_delay_seconds,
+            int(entry.metadata.parameters.get(CPU_BATCH_SIZE, entry.metadata.max_batch_size)),
+        )
         run = runner(session)
         rows = _direct_rows(entry)
         if rows:

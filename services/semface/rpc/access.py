@@ -6,7 +6,7 @@ from typing import Any, Final
 import grpc
 
 from semface.access.authentication import Authenticator, CallCounts
-from semface.access.callers import Scope
+from semface.access.callers import Caller, Scope
 from semface.access.certificates import Certificates, TlsFiles
 from semface.errors import SemfaceError
 
@@ -21,13 +21,16 @@ class CallerCheck:
         """Ask ``authenticator``; calls are counted in this process."""
         self._authenticator = authenticator
         self._counts = CallCounts()
+        self.asks = authenticator.asks
+        """Whether callers are told apart."""
 
-    async def check(self, metadata: Any) -> None:
-        """Raise KEY_INVALID, SCOPE_MISSING or RATE_LIMITED unless the caller of ``metadata`` may call."""
+    async def check(self, metadata: Any) -> Caller:
+        """Return the caller of ``metadata``; raises KEY_INVALID, SCOPE_MISSING or RATE_LIMITED unless it may call."""
         shown = next((value for name, value in metadata or () if name == AUTHORIZATION), "")
         caller = await self._authenticator.caller(shown if isinstance(shown, str) else "")
         caller.require(Scope.FACES)
         self._counts.count(caller)
+        return caller
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:

@@ -21,10 +21,14 @@ def status_code(reason: Reason) -> grpc.StatusCode:
     return grpc.StatusCode[reason.answer.code]
 
 
-def to_status(error: SemfaceError, *, retry_seconds: float = 1.0, metadata: dict[str, str] | None = None) -> Status:
+DEFAULT_RETRY_SECONDS = 1.0
+"""When to come again, where the error does not say."""
+
+
+def to_status(error: SemfaceError, *, metadata: dict[str, str] | None = None) -> Status:
     """Return ``error`` as a status: one ErrorInfo, a BadRequest for a field at fault, a RetryInfo when shedding.
 
-    ``metadata`` goes into the ErrorInfo; ``retry_seconds`` is told with OVERLOADED and RATE_LIMITED only.
+    ``metadata`` goes into the ErrorInfo; when to come again is told with OVERLOADED and RATE_LIMITED only.
     """
     details: list[Message] = [ErrorInfo(reason=error.reason.name, domain=DOMAIN, metadata=metadata or {})]
     if error.field is not None:
@@ -32,6 +36,7 @@ def to_status(error: SemfaceError, *, retry_seconds: float = 1.0, metadata: dict
         details.append(BadRequest(field_violations=[violation]))
     if error.reason in RETRIED:
         delay = Duration()
+        retry_seconds = DEFAULT_RETRY_SECONDS if error.retry_seconds is None else error.retry_seconds
         delay.FromMilliseconds(max(1, round(1e3 * retry_seconds)))
         details.append(RetryInfo(retry_delay=delay))
     status = Status(code=status_code(error.reason).value[0], message=error.message)

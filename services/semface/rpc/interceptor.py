@@ -1,9 +1,9 @@
-"""Around every call: whose it is, parsing that cannot break it, admission, a cap on its time, its errors, its log."""
+"""Around every call: whose it is, admission, parsing that cannot break it, a cap on its time, its errors, its log."""
 
 import asyncio
 import inspect
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
@@ -11,11 +11,13 @@ import grpc
 import grpc.aio
 from google.rpc.status_pb2 import Status
 
+from semface.access.callers import Caller
 from semface.deadline import deadline
 from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck
+from semface.rpc.arrivals import Arrivals
 from semface.rpc.errors import STATUS_KEY, to_status
-from semface.rpc.limits import Admission
+from semface.rpc.limits import Admission, StreamPlaces
 from semface.rpc.telemetry import Telemetry, describe_exception
 from semface.rpc.timing import start_clock
 
@@ -29,36 +31,24 @@ _MAKE_HANDLER: dict[tuple[bool, bool], Callable[..., Handler]] = {
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
 
 
-class _Malformed:
-    """Stands for a request that is no message of its type."""
+Parse = Callable[[bytes], Any]
+"""From the bytes of a message to the message."""
 
 
-_MALFORMED = _Malformed()
+def _parsed(parse: Parse, data: bytes) -> Any:
+    """Return the message in ``data``; raises MESSAGE_MALFORMED where grpc by itself would answer UNKNOWN."""
+    try:
+        return parse(data)
+    except Exception as error:
+        raise SemfaceError(Reason.MESSAGE_MALFORMED, "the request is no valid message of its type") from error
 
 
-def _safe(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Return ``parse`` answering ``_MALFORMED`` where it fails: grpc would answer UNKNOWN by itself."""
-
-    def parse_or_mark(data: bytes) -> Any:
-        try:
-            return parse(data)
-        except Exception:
-            return _MALFORMED
-
-    return parse_or_mark
-
-
-def _checked(request: Any) -> Any:
-    if request is _MALFORMED:
-        raise SemfaceError(Reason.MESSAGE_MALFORMED, "the request is no valid message of its type")
-    return request
-
-
-async def _checked_all(requests: AsyncIterator[Any], idle_seconds: float) -> AsyncIterator[Any]:
-    """Yield ``requests`` as they come; raises DEADLINE_EXCEEDED where none has come for ``idle_seconds``."""
+async def _parsed_all(parse: Parse, requests: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[Any]:
+    """Yield ``requests`` as messages; raises DEADLINE_EXCEEDED where none has come for ``idle_seconds``."""
     incoming = aiter(requests)
     while True:
         try:
@@ -71,7 +61,7 @@ async def _checked_all(requests: AsyncIterator[Any], idle_seconds: float) -> Asy
                 raise
             message = f"nothing was sent for {idle_seconds:.3g} s; open another stream to go on"
             raise SemfaceError(Reason.DEADLINE_EXCEEDED, message) from error
-        yield _checked(request)
+        yield _parsed(parse, request)
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -80,21 +70,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def __init__(
         self,
         access: CallerCheck,
-        admission: Admission,
+        admissions: Mapping[str, Admission],
+        streams: StreamPlaces,
         telemetry: Telemetry,
         call_seconds: float,
         stream_idle_seconds: float,
     ) -> None:
-        """Let ``access`` and ``admission`` decide who enters, tell ``telemetry`` of all.
+        """Let ``access`` decide who enters, and the ``admissions`` of each service and of ``streams`` when.
 
-        Unary calls end after ``call_seconds``, streams when nothing is sent for ``stream_idle_seconds``.
+        ``telemetry`` is told of all. Unary calls end after ``call_seconds``, streams when nothing is sent for
+        ``stream_idle_seconds``.
         """
         self._access = access
-        self._admission = admission
+        self._admissions = admissions
+        self._streams = streams
         self._telemetry = telemetry
         self._call_seconds = call_seconds
         self._stream_idle_seconds = stream_idle_seconds
+        self._arrivals = Arrivals()
         self._guarded: dict[str, Handler] = {}
+        self._refusing = {service: _refusing(admission) for service, admission in admissions.items()}
 
     async def intercept_service(
         self,
@@ -103,28 +98,44 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> Handler:
         """Return the method's handler with the guard around it; an unknown method stays unknown."""
         method = handler_call_details.method
-        guarded = self._guarded.get(method)
-        if guarded is not None:
-            return guarded
+        known = self._guarded.get(method)
+        if known is not None:
+            return known if self._has_room(known, method) else self._refusing[_service(method)]
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_INFRASTRUCTURE):
             return handler
-        self._guarded[method] = self._guarded_handler(handler, method)
-        return self._guarded[method]
+        guarded = self._guarded[method] = self._guarded_handler(handler, method)
+        return guarded
+
+    def _has_room(self, handler: Handler, method: str) -> bool:
+        """Return whether a call may come in at all, before anything is spent on it.
+
+        Where callers are told apart, whose call it is decides, and that is not known yet.
+        """
+        if handler.request_streaming or handler.response_streaming or self._access.asks:
+            return True
+        if self._admissions[_service(method)].has_room():
+            return True
+        self._arrivals.note()
+        self._telemetry.shed(method)
+        return False
 
     def _guarded_handler(self, handler: Handler, method: str) -> Handler:
         make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]
         behaviour = self._streaming(handler, method) if handler.response_streaming else self._answering(handler, method)
-        # Answers are serialised inside the guard, so that one of a wrong type is a logged defect like any other.
-        return make(behaviour, _safe(handler.request_deserializer), response_serializer=None)
+        # Messages are read and written inside the guard: only who was admitted costs the work of it, and an answer of a
+        # wrong type is a logged defect like any other.
+        return make(behaviour, None, response_serializer=None)
 
     def _answering(self, handler: Handler, method: str) -> Callable[..., Awaitable[Any]]:
         answer = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        served = inspect.iscoroutinefunction(answer)
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with self._guard(method, context, stream=handler.request_streaming):
+            size = None if handler.request_streaming else len(request)
+            async with self._guard(method, context, size):
                 incoming = self._incoming(handler, request)
-                if not inspect.iscoroutinefunction(answer):
+                if not served:
                     raise NotImplementedError
                 return handler.response_serializer(await answer(incoming, context))
 
@@ -132,11 +143,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _streaming(self, handler: Handler, method: str) -> Callable[..., AsyncIterator[Any]]:
         answer = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        served = inspect.isasyncgenfunction(answer)
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with self._guard(method, context, stream=True):
+            async with self._guard(method, context, None):
                 incoming = self._incoming(handler, request)
-                if not inspect.isasyncgenfunction(answer):
+                if not served:
                     raise NotImplementedError
                 async for response in answer(incoming, context):
                     yield handler.response_serializer(response)
@@ -144,26 +156,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return guarded
 
     def _incoming(self, handler: Handler, request: Any) -> Any:
-        """Return the request, or the iterator over the requests, once seen to be messages."""
-        return _checked_all(request, self._stream_idle_seconds) if handler.request_streaming else _checked(request)
+        """Return the request, or the iterator over the requests, as messages."""
+        parse = handler.request_deserializer
+        if handler.request_streaming:
+            return _parsed_all(parse, request, self._stream_idle_seconds)
+        return _parsed(parse, request)
 
     @asynccontextmanager
     async def _guard(
-        self, method: str, context: grpc.aio.ServicerContext[Any, Any], *, stream: bool
+        self, method: str, context: grpc.aio.ServicerContext[Any, Any], size: int | None
     ) -> AsyncIterator[None]:
-        """Admit the call, end it in time, and turn what the block raises into the answer of the error table."""
+        """Admit the call, end it in time, and turn what the block raises into the answer of the error table.
+
+        ``size`` is that of the request in bytes; None for a stream.
+        """
         clock = start_clock()
         code, fields = "OK", dict[str, Any]()
         self._telemetry.begin(method)
+        self._arrivals.note()
         try:
             try:
-                await self._access.check(context.invocation_metadata())
-                async with self._admitted(context, stream=stream):
+                caller = await self._access.check(context.invocation_metadata())
+                async with self._admitted(method, context, caller, size):
                     clock.admitted()
                     yield
             except SemfaceError as error:
                 code, fields = error.reason.answer.code, {"reason": error.reason.name}
-                await _abort(context, to_status(error, retry_seconds=self._admission.retry_seconds))
+                await _abort(context, to_status(error))
             except NotImplementedError:
                 code = "UNIMPLEMENTED"
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this method is declared but not served yet")
@@ -179,21 +198,38 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             self._telemetry.end(method, code, clock.total_seconds, **fields)
 
     @asynccontextmanager
-    async def _admitted(self, context: grpc.aio.ServicerContext[Any, Any], *, stream: bool) -> AsyncIterator[None]:
-        if stream:
-            with self._admission.stream():
+    async def _admitted(
+        self, method: str, context: grpc.aio.ServicerContext[Any, Any], caller: Caller, size: int | None
+    ) -> AsyncIterator[None]:
+        if size is None:
+            with self._streams.stream(caller.tenant):
                 yield
             return
         remaining = context.time_remaining()
         seconds = self._call_seconds if remaining is None else min(remaining, self._call_seconds)
+        admission = self._admissions[_service(method)]
         try:
             with deadline(seconds):
-                async with asyncio.timeout(seconds) as timer, self._admission.call():
+                async with asyncio.timeout(seconds) as timer, admission.call(method, size, caller.tenant, seconds):
+                    await self._arrivals.settled()
                     yield
         except TimeoutError as error:
             if not timer.expired():
                 raise
             raise SemfaceError(Reason.DEADLINE_EXCEEDED, f"the call took longer than its {seconds:.3g} s") from error
+
+
+def _service(method: str) -> str:
+    return method.split("/")[1]
+
+
+def _refusing(admission: Admission) -> Handler:
+    """Return a handler that refuses. It takes a call for a stream, so that its message is never read."""
+
+    async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        await _abort(context, to_status(admission.refusal()))
+
+    return grpc.stream_unary_rpc_method_handler(refuse)
 
 
 def _defect(error_id: str) -> Status:
@@ -202,5 +238,4 @@ def _defect(error_id: str) -> Status:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
-    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-    await context.abort(code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    await context.abort(_CODES[status.code], status.message, ((STATUS_KEY, status.SerializeToString()),))

@@ -1,6 +1,7 @@
 """A gRPC server from its services: start, serve, stop gracefully."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck, server_credentials
 from semface.rpc.health import Canary, HealthMonitor
 from semface.rpc.interceptor import CallInterceptor
-from semface.rpc.limits import Admission
+from semface.rpc.limits import Admission, Bounds, StreamPlaces
 from semface.rpc.settings import ServerSettings, is_loopback
 from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
 
@@ -29,6 +30,8 @@ LOOPBACK: Final = "127.0.0.1"
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _LEAST_PING_INTERVAL_MS: Final = 10_000
+_CALLS_OF_A_CONNECTION: Final = 200
+"""More wait at the caller. gRPC drops calls as CANCELLED where a thousand wait to be taken, which cannot be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Service:
     """Adds its servicer, as ``add_CodecServiceServicer_to_server`` does."""
     canary: Canary
     """Runs one real inference; raises when it fails."""
+    places: int | None = None
+    """Unary calls that it answers at once, where that is fewer than the settings allow."""
 
 
 class Server:
@@ -103,12 +108,12 @@ class Server:
 
     def _build(self, health: HealthMonitor) -> grpc.aio.Server:
         settings = self._settings
-        admission = Admission(settings.max_in_flight, settings.max_waiting, settings.max_streams)
         server = grpc.aio.server(
             interceptors=[
                 CallInterceptor(
                     CallerCheck(self._authenticator),
-                    admission,
+                    {service.name: Admission(self._bounds(service)) for service in self._services},
+                    StreamPlaces(settings.max_streams, shared=self._authenticator.asks),
                     self.telemetry,
                     settings.call_seconds,
                     settings.stream_idle_seconds,
@@ -120,6 +125,7 @@ class Server:
                 # Without it two servers share a port in silence, and each gets half of the calls.
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
             ],
         )
@@ -130,6 +136,11 @@ class Server:
             names = [service.name for service in self._services]
             reflection.enable_server_reflection([*names, _HEALTH_NAME, reflection.SERVICE_NAME], server)
         return server
+
+    def _bounds(self, service: Service) -> Bounds:
+        settings = self._settings
+        places = min(service.places or settings.max_in_flight, settings.max_in_flight)
+        return Bounds(places, settings.max_in_flight, settings.max_waiting, settings.max_wait_seconds)
 
     def _listen(self, server: grpc.aio.Server, host: str, port: int, tls: TlsFiles | None) -> int:
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -151,7 +162,20 @@ async def serve(services: Sequence[Service], settings: ServerSettings) -> None:
         loop.add_signal_handler(number, stopping.set)
     server = Server(services, settings)
     await server.start()
+    settling = asyncio.create_task(_settle_when_serving(server))
     try:
         await stopping.wait()
     finally:
+        settling.cancel()
         await server.stop()
+
+
+async def _settle_when_serving(server: Server) -> None:
+    await server.wait_until_serving()
+    settle_memory()
+
+
+def settle_memory() -> None:
+    """Take what has been made so far for lasting: garbage collection no longer looks through it at every turn."""
+    gc.collect()
+    gc.freeze()

@@ -48,8 +48,20 @@ class ServerSettings(AccessSettings):
     max_message_bytes: int = Field(
         32 * MEBIBYTE, ge=1024, description="Largest message sent or received, in bytes; above the image limit."
     )
-    max_in_flight: int = Field(16, ge=1, description="Unary calls answered at once; further ones wait.")
-    max_waiting: int = Field(64, ge=0, description="Unary calls that wait; further ones are refused as OVERLOADED.")
+    max_in_flight: int = Field(
+        16,
+        ge=1,
+        description="Unary calls that each service answers at once; others wait, in turns among tenants.",
+    )
+    max_waiting: int = Field(
+        64, ge=0, description="Unary calls that wait for each service; further ones are refused as OVERLOADED."
+    )
+    max_wait_seconds: float = Field(
+        0.5,
+        ge=0,
+        description="Longest a unary call should have to wait, by the work of those before it; further ones are "
+        "refused as OVERLOADED where max_in_flight calls are there already.",
+    )
     max_streams: int = Field(64, ge=1, description="Streams open at once; further ones are refused as OVERLOADED.")
     call_seconds: float = Field(30.0, gt=0, description="Longest time a unary call may take, whatever its deadline.")
     stream_idle_seconds: float = Field(

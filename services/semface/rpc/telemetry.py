@@ -3,7 +3,6 @@
 import logging
 import sys
 import traceback
-from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -64,21 +63,32 @@ class Telemetry:
             "semface_grpc_in_flight", "Calls being answered or waiting.", ["method"], registry=self.registry
         )
 
-        # To look a label up takes longer than to count; methods and codes are few.
-        self._by_method = lru_cache(lambda method: (self._in_flight.labels(method), self._seconds.labels(method)))
-        self._by_code = lru_cache(self._calls.labels)
+        # Looking a label up takes longer than counting.
+        self._of_method: dict[str, tuple[Gauge, Histogram]] = {}
+        self._of_code: dict[tuple[str, str], Counter] = {}
 
     def begin(self, method: str) -> None:
         """Count a call that has arrived."""
-        self._by_method(method)[0].inc()
+        if method not in self._of_method:
+            self._of_method[method] = self._in_flight.labels(method), self._seconds.labels(method)
+        self._of_method[method][0].inc()
 
     def end(self, method: str, code: str, seconds: float, **fields: Any) -> None:
         """Count a call that has been answered and log it with ``fields``."""
-        in_flight, times = self._by_method(method)
+        in_flight, times = self._of_method[method]
         in_flight.dec()
         times.observe(seconds)
-        self._by_code(method, code).inc()
+        self._counter(method, code).inc()
         self.log.info("call", method=method, code=code, total_ms=round(1e3 * seconds, 3), **fields)
+
+    def shed(self, method: str) -> None:
+        """Count a call that was refused at the door. It is not logged: a log line costs as much as the refusal."""
+        self._counter(method, "RESOURCE_EXHAUSTED").inc()
+
+    def _counter(self, method: str, code: str) -> Counter:
+        if (method, code) not in self._of_code:
+            self._of_code[method, code] = self._calls.labels(method, code)
+        return self._of_code[method, code]
 
     def serve_metrics(self, host: str, port: int) -> "MetricsServer":
         """Serve the metrics over HTTP from a thread of their own; ``port`` 0 takes a free one."""

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semface.descriptors import PORTION_GROUPS, PORTION_SLICES, Descriptors, Portion, validate
+from semface.descriptors import DESCRIPTOR_SIZE, PORTION_GROUPS, PORTION_SLICES, Descriptors, Portion, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
 from semface.inference.ensembles import UNDERSTAND_ENSEMBLE
@@ -136,6 +136,19 @@ def require_portion(portions: Portion, needed: Portion, *, field: str | None = N
     if needed not in portions:
         groups = ", ".join(PORTION_GROUPS[needed])
         raise SemfaceError(Reason.GROUP_ABSENT, f"the answer needs the groups {groups}; not all are there", field=field)
+
+
+def check_model_name(name: str, served: ModelMetadata, field: str) -> None:
+    """Raise MODEL_UNKNOWN when ``name`` asks for another model than the one ``served``; empty asks for the default."""
+    if name not in ("", served.name):
+        raise SemfaceError(
+            Reason.MODEL_UNKNOWN, f"{field}: there is no such model; {served.name} is served", field=field
+        )
+
+
+def canary_face() -> Descriptors:
+    """Return one face (1, 257) that every network can answer."""
+    return np.full((1, DESCRIPTOR_SIZE), 0.5, np.float32)
 
 
 def _present(descriptors: ArrayLike, portions: Portion | Sequence[Portion], needed: Portion) -> Descriptors:

@@ -1,8 +1,10 @@
 """The gRPC services of understanding: expression, verification, and both for a batch. Thin adapters over the core."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -10,7 +12,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec
+from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
 from semface.codec.prior import LATENT_SIZE, Latents
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
@@ -19,7 +21,8 @@ from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 from semface.messages import pack_model, pack_vector, require_items, unpack_descriptors, unpack_vector
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
-from semface.understanding.core import Understanding, require_portion
+from semface.understanding.core import Understanding, canary_face, check_model_name, require_portion
+from semface.understanding.gathering import Gathering, ask_all, row_bounds
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
 
@@ -40,6 +43,11 @@ TASK_PORTIONS: Final[Mapping[int, Portion]] = MappingProxyType(
 )
 """Each task to the portion that it needs."""
 
+EXPRESSION_NUMBERS: Final = tuple(
+    understanding_pb2.Expression.Value(f"EXPRESSION_{name.upper()}") for name in EXPRESSIONS
+)
+"""The values on the wire, in the order of ``EXPRESSIONS``."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 Sources = Sequence[understanding_pb2.FaceSource]
 
@@ -48,13 +56,10 @@ class FaceReader:
     """Reads the faces of a request, described or coded, into arrays."""
 
     def __init__(self, codec: Codec) -> None:
-        """Decode bitstreams with ``codec``."""
+        """Decode bitstreams with ``codec``, those of several calls at once."""
         self._codec = codec
-
-    @property
-    def codec_model(self) -> descriptors_pb2.Model:
-        """The codec that decodes."""
-        return pack_model(CODEC_NAME, CODEC_VERSION, self._codec.model_hash)
+        self._decoding = Gathering(self._decode_all)
+        self.codec_model = pack_model(CODEC_NAME, CODEC_VERSION, codec.model_hash)
 
     async def read(self, sources: Sources, fields: Sequence[str]) -> tuple[Descriptors, list[Portion]]:
         """Return the numbers (N, 257) of ``sources`` and what is present of each; errors name the item of ``fields``.
@@ -91,9 +96,16 @@ class FaceReader:
     async def _decode(
         self, sources: Sources, fields: Sequence[str], rows: Sequence[int]
     ) -> list[tuple[Descriptors, Portion]]:
+        if not rows:
+            return []
         with _naming_items([fields[row] for row in rows]), current_clock().inference():
-            decoded = await self._codec.decode([sources[row].bitstream for row in rows])
+            decoded = await self._decoding.submit([sources[row].bitstream for row in rows])
         return [(face.descriptors, face.portions) for face in decoded]
+
+    async def _decode_all(self, requests: Sequence[Sequence[bytes]]) -> list[list[Decoded]]:
+        """Return the faces of the frames of each of ``requests``."""
+        decoded = await self._codec.decode(list(chain.from_iterable(requests)))
+        return [decoded[begin:end] for begin, end in row_bounds(requests)]
 
     def _check_hash(self, codec_hash: int, field: str) -> None:
         if codec_hash not in (0, self.codec_model.hash):
@@ -106,7 +118,7 @@ class FaceReader:
 
     async def canary(self) -> None:
         """Code and decode one face; raises when that fails."""
-        frames = await self._codec.encode(_canary_face())
+        frames = await self._codec.encode(canary_face())
         await self._codec.decode(frames)
 
 
@@ -134,7 +146,7 @@ class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):
 
     async def canary(self) -> None:
         """Recognise one face; raises when the confidences do not sum to one."""
-        confidences = await self._understanding.expressions(_canary_face())
+        confidences = await self._understanding.expressions(canary_face())
         _require_one(float(confidences.sum()))
 
 
@@ -195,7 +207,7 @@ class VerificationService(understanding_pb2_grpc.VerificationServiceServicer):
 
     async def canary(self) -> None:
         """Embed one face; raises when the embedding is not of length one."""
-        embeddings = await self._understanding.embeddings(_canary_face())
+        embeddings = await self._understanding.embeddings(canary_face())
         _require_one(float(np.linalg.norm(embeddings[0])))
 
 
@@ -207,6 +219,8 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         self._understanding = understanding
         self._reader = reader
         self._max_faces = max_faces
+        self._expressions = Gathering(partial(ask_all, understanding.expressions))
+        self._embeddings = Gathering(partial(ask_all, understanding.embeddings))
 
     async def Understand(
         self, request: understanding_pb2.UnderstandRequest, context: Context
@@ -263,12 +277,17 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         portions: Sequence[Portion],
         models: dict[int, ModelMetadata],
     ) -> None:
-        if understanding_pb2.TASK_EXPRESSION in models:
-            for face, row in zip(faces, await self._understanding.expressions(values, portions), strict=True):
+        asked = (values, portions)
+        confidences = self._expressions.submit(asked) if understanding_pb2.TASK_EXPRESSION in models else None
+        embeddings = self._embeddings.submit(asked) if understanding_pb2.TASK_EMBEDDING in models else None
+        # Both are asked for before either is waited for.
+        await asyncio.wait([asked for asked in (confidences, embeddings) if asked is not None])
+        if confidences is not None:
+            for face, row in zip(faces, confidences.result(), strict=True):
                 face.expression.CopyFrom(pack_expression(row))
-        if understanding_pb2.TASK_EMBEDDING in models:
+        if embeddings is not None:
             model = models[understanding_pb2.TASK_EMBEDDING]
-            for face, row in zip(faces, await self._understanding.embeddings(values, portions), strict=True):
+            for face, row in zip(faces, embeddings.result(), strict=True):
                 face.embedding.CopyFrom(pack_embedding(row, model))
 
 
@@ -326,14 +345,6 @@ def services(engine: Engine, settings: UnderstandingSettings) -> list[Service]:
     ]
 
 
-def check_model_name(name: str, served: ModelMetadata, field: str) -> None:
-    """Raise MODEL_UNKNOWN when ``name`` asks for another model than the one ``served``; empty asks for the default."""
-    if name not in ("", served.name):
-        raise SemfaceError(
-            Reason.MODEL_UNKNOWN, f"{field}: there is no such model; {served.name} is served", field=field
-        )
-
-
 def unpack_operating_point(number: int) -> OperatingPoint:
     """Return the operating point; raises ENUM_UNSPECIFIED for an unset one, FIELD_INVALID for an unknown one."""
     field = "operating_point"
@@ -357,12 +368,11 @@ def unpack_tasks(numbers: Sequence[int]) -> frozenset[int]:
 
 def pack_expression(confidences: NDArray[np.float32]) -> understanding_pb2.RecognizedExpression:
     """Return the message of eight ``confidences`` in the order of ``EXPRESSIONS``."""
-    numbers = [understanding_pb2.Expression.Value(f"EXPRESSION_{name.upper()}") for name in EXPRESSIONS]
     return understanding_pb2.RecognizedExpression(
-        leading=numbers[int(confidences.argmax())],
+        leading=EXPRESSION_NUMBERS[int(confidences.argmax())],
         confidences=[
-            understanding_pb2.ExpressionConfidence(expression=number, confidence=float(confidence))
-            for number, confidence in zip(numbers, confidences, strict=True)
+            understanding_pb2.ExpressionConfidence(expression=number, confidence=confidence)
+            for number, confidence in zip(EXPRESSION_NUMBERS, confidences.tolist(), strict=True)
         ],
     )
 
@@ -373,7 +383,11 @@ def pack_embedding(vector: NDArray[np.float32], model: ModelMetadata) -> underst
 
 
 def _model(metadata: ModelMetadata) -> descriptors_pb2.Model:
-    return pack_model(metadata.name, metadata.version, metadata.hash)
+    return _packed_model(metadata.name, metadata.version, metadata.hash)
+
+
+# Only ever copied into answers.
+_packed_model = lru_cache(maxsize=8)(pack_model)
 
 
 def _kind(side: understanding_pb2.ComparedFace, name: str) -> str:
@@ -381,10 +395,6 @@ def _kind(side: understanding_pb2.ComparedFace, name: str) -> str:
     if kind is None:
         raise SemfaceError(Reason.FIELD_INVALID, f"{name}: set a face or an embedding", field=name)
     return kind
-
-
-def _canary_face() -> Descriptors:
-    return np.full((1, DESCRIPTOR_SIZE), 0.5, np.float32)
 
 
 def _require_one(value: float) -> None:
