@@ -29,6 +29,8 @@ LOOPBACK: Final = "127.0.0.1"
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _LEAST_PING_INTERVAL_MS: Final = 10_000
+CONNECTION_AGE_MS: Final = 300_000
+"""After this long a caller is asked to connect anew, calls in flight go on: so it finds servers that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Server:
                 # Without it two servers share a port in silence, and each gets half of the calls.
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
             ],
         )
