@@ -12,9 +12,8 @@ ARG TRITON_DIGEST=
 FROM python:${PYTHON_TAG}${PYTHON_DIGEST} AS environment
 WORKDIR /build
 RUN python -m venv /opt/semface
-COPY requirements.lock requirements-ops.lock ./
-RUN /opt/semface/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
-    && /opt/semface/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements-ops.lock
+COPY requirements-ops.lock ./
+RUN /opt/semface/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements-ops.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY services services
 RUN /opt/semface/bin/pip install --no-cache-dir --no-deps .
@@ -46,8 +45,8 @@ FROM nvcr.io/nvidia/tritonserver:${TRITON_TAG}${TRITON_DIGEST} AS builder
 ARG TENSORRT_BINDINGS=10.8.0.43
 ARG CUDA_PYTHON=12.8.0
 WORKDIR /build
-COPY requirements.lock ./
-RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes --target /opt/semface -r requirements.lock \
+COPY requirements-ops.lock ./
+RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes --target /opt/semface -r requirements-ops.lock \
     && python3 -m pip install --no-cache-dir --no-deps --target /opt/semface \
         "tensorrt-cu12-bindings==${TENSORRT_BINDINGS}" "cuda-python==${CUDA_PYTHON}" "cuda-bindings==${CUDA_PYTHON}"
 COPY pyproject.toml README.md LICENSE NOTICE ./
