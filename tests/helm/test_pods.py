@@ -163,9 +163,7 @@ def test_a_service_among_services_is_headless() -> None:
 
 def test_certificates_are_for_the_names_that_are_called() -> None:
     documents = rendered("values-gpu.yaml")
-    names = {
-        one["metadata"]["name"]: set(one["spec"].get("dnsNames", ())) for one in of_kind(documents, "Certificate")
-    }
+    names = {one["metadata"]["name"]: set(one["spec"].get("dnsNames", ())) for one in of_kind(documents, "Certificate")}
     gateway = next(one for one in of_kind(documents, "Deployment") if one["metadata"]["name"] == "semface-gateway")
     environment = {
         one["name"]: one.get("value", "") for one in gateway["spec"]["template"]["spec"]["containers"][0]["env"]

@@ -80,7 +80,9 @@ def test_every_arrow_has_a_policy_at_both_ends_and_no_other_has(values: str) -> 
     documents = rendered(values)
     inward, outward = ends(documents, "ingress"), ends(documents, "egress")
     components = {pod["metadata"]["labels"][COMPONENT] for _, _, pod in pod_templates(documents)}
-    assert {arrow for arrow in inward if arrow[0] in components} == {arrow for arrow in outward if arrow[1] in components}
+    assert {arrow for arrow in inward if arrow[0] in components} == {
+        arrow for arrow in outward if arrow[1] in components
+    }
     assert inward | outward == EXPECTED[values]
 
 

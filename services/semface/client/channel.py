@@ -76,13 +76,20 @@ class AsyncClient(_Client):
     """The services at one address, for one event loop. Every method raises ``CallError``."""
 
     def __init__(
-        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
+        self,
+        address: str,
+        *,
+        seconds: float = DEFAULT_SECONDS,
+        key: str | None = None,
+        tls: TlsFiles | None = None,
+        name: str | None = None,
     ) -> None:
         """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
 
         ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
+        ``name`` is whom the server's certificate has to be for, where that is not the address's host.
         """
-        super().__init__(Connection(grpc.aio, address, tls), seconds, key)
+        super().__init__(Connection(grpc.aio, address, tls, name), seconds, key)
 
     async def _run(self, call: Call[Answer]) -> Answer:
         try:

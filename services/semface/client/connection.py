@@ -41,8 +41,12 @@ class ChannelMaker(Protocol):
 class Connection:
     """One address; its channel is made anew when the certificates have changed."""
 
-    def __init__(self, maker: Any, address: str, tls: TlsFiles | None) -> None:
-        """Connect at the first call. Raises FIELD_INVALID for certificates that cannot be read."""
+    def __init__(self, maker: Any, address: str, tls: TlsFiles | None, name: str | None = None) -> None:
+        """Connect at the first call; the certificate has to be for ``name``, where None for the address's.
+
+        Raises FIELD_INVALID for certificates that cannot be read.
+        """
+        self._options = OPTIONS if name is None else (*OPTIONS, ("grpc.ssl_target_name_override", name))
         self._maker: ChannelMaker = maker
         self._address = address
         self._tls = tls
@@ -66,10 +70,10 @@ class Connection:
 
     def _open(self) -> Any:
         if self._tls is None:
-            return self._maker.insecure_channel(self._address, options=OPTIONS)
+            return self._maker.insecure_channel(self._address, options=self._options)
         found = self._tls.read()
         credentials = grpc.ssl_channel_credentials(found.trusted, found.key, found.chain)
-        return self._maker.secure_channel(self._address, credentials, options=OPTIONS)
+        return self._maker.secure_channel(self._address, credentials, options=self._options)
 
     def _look(self, tls: TlsFiles) -> None:
         self._looked_at = time.monotonic()

@@ -29,9 +29,7 @@ class HttpMetrics:
             registry=self._registry,
         )
 
-        self.in_flight = Gauge(
-            "semface_http_in_flight", "Requests being answered.", registry=self._registry
-        )
+        self.in_flight = Gauge("semface_http_in_flight", "Requests being answered.", registry=self._registry)
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log one answered request."""
