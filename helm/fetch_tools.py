@@ -27,7 +27,7 @@ def fetch_helm(folder: Path) -> None:
 
 
 def fetch_promtool(folder: Path) -> None:
-    """Link or unpack ``promtool`` into ``folder``: the system's, else that of Debian's package, which is not installed."""
+    """Put ``promtool`` into ``folder``: the system's, else that of Debian's package, which is not installed."""
     found, target = shutil.which("promtool"), folder / "promtool"
     target.unlink(missing_ok=True)
     if found:

@@ -24,10 +24,8 @@ CORE_GROUPS = {"v1", "apps/v1", "batch/v1", "policy/v1", "autoscaling/v2"}
 
 
 def is_core(document: Document) -> bool:
-    return (
-        document["apiVersion"] in CORE_GROUPS
-        or document["apiVersion"].split("/")[0].endswith(".k8s.io")
-        and (not document["apiVersion"].startswith("gateway."))
+    return document["apiVersion"] in CORE_GROUPS or (
+        document["apiVersion"].split("/")[0].endswith(".k8s.io") and (not document["apiVersion"].startswith("gateway."))
     )
 
 

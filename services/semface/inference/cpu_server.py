@@ -54,7 +54,8 @@ class CpuServer:
     ) -> None:
         """Prepare to serve ``models`` of ``repository`` (None: all), writing what the server says to ``log``.
 
-        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. Raises BACKEND_AWAY when ``environment`` does not hold the server.
+        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. Raises BACKEND_AWAY when
+        ``environment`` does not hold the server.
         """
         self.repository = repository
         self.models = tuple(models if models is not None else _names(repository))

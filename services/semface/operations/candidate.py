@@ -1,4 +1,4 @@
-"""A second set of deployments beside those that serve: the same, but for image or networks, and apart by their track."""
+"""A second set of deployments beside those that serve: the same but for image or networks, on a track of its own."""
 
 import copy
 import hashlib

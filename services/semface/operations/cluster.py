@@ -1,6 +1,7 @@
 """A cluster's API server, by the `kubernetes` client: objects as the API tells them, failures as ours."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -41,8 +42,9 @@ class Cluster:
             from kubernetes import client, config
         except ImportError as error:
             raise SemfaceError(Reason.FIELD_INVALID, "install the extra: pip install 'semface[ops]'") from error
+        options = {"context": context, "config_file": os.environ.get("KUBECONFIG")}
         try:
-            config.load_config(context=context) if context else config.load_config()
+            config.load_config(**{name: value for name, value in options.items() if value})
         except (config.ConfigException, TypeError) as error:
             message = "no cluster is set: point KUBECONFIG at a kubeconfig, or name one of its contexts"
             raise SemfaceError(Reason.FIELD_INVALID, message, field="context") from error

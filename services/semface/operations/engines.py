@@ -22,7 +22,7 @@ SECONDS: Final = 120.0
 
 
 def addresses(server: str) -> list[str]:
-    """Return ``host:port`` of every server behind ``server``, a headless name. Raises BACKEND_AWAY where there is none."""
+    """Return ``host:port`` of every server behind ``server``, a headless name. Raises BACKEND_AWAY without one."""
     host, _, port = server.rpartition(":")
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)}

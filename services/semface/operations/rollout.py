@@ -282,7 +282,7 @@ class Rollout:
 
 
 def take_away_candidates(namespace: Namespace, release: str) -> None:
-    """Delete every candidate of ``release``, whatever a rollout that was killed has left, and its share of the calls."""
+    """Delete every candidate of ``release``, as a rollout that was killed has left them, and its share of the calls."""
     names = {str(one["metadata"]["name"]) for one in namespace.list("services", **{INSTANCE: release})}
     for kind in ROUTES:
         for route in namespace.list(kind, **{INSTANCE: release}):
