@@ -29,13 +29,13 @@ async def until(stub: health_pb2_grpc.HealthStub, name: str, serving: bool) -> N
 
 @pytest.mark.slow
 async def test_a_triton_that_is_gone_is_told_while_the_canary_itself_lives(
-    triton_server: CpuServer, engine_repository: Path
+    triton_server: CpuServer, tiny_repository: Path
 ) -> None:
     settings = ServerSettings(
-        port=0, health_port=0, inference=triton_server.url, model_repository=engine_repository, grace_seconds=0
+        port=0, health_port=0, inference=triton_server.url, model_repository=tiny_repository, grace_seconds=0
     )
-    gone = TritonEngine("127.0.0.1:9", engine_repository)
-    engine = TritonEngine(triton_server.address, engine_repository)
+    gone = TritonEngine("127.0.0.1:9", tiny_repository)
+    engine = TritonEngine(triton_server.address, tiny_repository)
     for asked, well in ((engine, True), (gone, False)):
         server = Server(services(asked, settings), settings)
         await server.start()

@@ -59,7 +59,10 @@ def server(metrics_port: int) -> ApiServer:
     server = ApiServer()
     server.kinds = {"v1": [("Pod", "pods")], "apps/v1": [("Deployment", "deployments")], "batch/v1": [("Job", "jobs")]}
     labels = {"app.kubernetes.io/instance": "semface"}
-    template = {"metadata": {"labels": {"semface.dev/track": "stable"}}, "spec": {"containers": [{"image": "semface:1"}]}}
+    template = {
+        "metadata": {"labels": {"semface.dev/track": "stable"}},
+        "spec": {"containers": [{"image": "semface:1"}]},
+    }
     deployment = {
         "metadata": {"name": "semface-codec", "labels": labels},
         "spec": {"replicas": 2, "template": template},
