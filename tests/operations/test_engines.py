@@ -83,7 +83,7 @@ async def test_what_answers_is_served_and_what_does_not_goes_back(
     server.stop()
     server.start()
     assert np.allclose(await confidences(server, tiny_repository), 0.125)
-    assert not list(tmp_path.glob("*.staging"))
+    assert not server.repository.with_name("triton.staging").exists()
 
 
 def test_without_the_key_nothing_is_changed(server: CpuServer, tiny_repository: Path, tmp_path: Path) -> None:

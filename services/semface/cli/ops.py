@@ -35,11 +35,10 @@ def preflight(
     as_json: Json = False,
 ) -> None:
     """Tell what a cluster lacks for a rendered chart, before installing; exit code 1 where something is missing."""
-    import yaml
-
     from semface.operations.cluster import Cluster
     from semface.operations.preflight import preflight as look
 
+    yaml = _yaml()
     text = sys.stdin.read() if str(manifest) == "-" else manifest.read_text(encoding="utf-8")
     try:
         documents = [document for document in yaml.safe_load_all(text) if document]
@@ -62,11 +61,9 @@ def preflight(
 @app.command()
 def secrets(namespace: Place = "default") -> None:
     """Print the Secrets that the chart names, made anew, for `kubectl apply -f -`."""
-    import yaml
-
     from semface.operations.secrets import chart_secrets
 
-    print(yaml.safe_dump_all(chart_secrets(namespace), sort_keys=False), end="")
+    print(_yaml().safe_dump_all(chart_secrets(namespace), sort_keys=False), end="")
 
 
 @app.command()
@@ -170,6 +167,15 @@ def check(
     from semface.operations.checks import check as ask
 
     print(asyncio.run(ask(name, address, os.environ.get("SEMFACE_API_KEY"), _tls())))
+
+
+def _yaml() -> Any:
+    """Return PyYAML, which only the extra brings."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise SemfaceError(Reason.FIELD_INVALID, "install the extra: pip install 'semface[ops]'") from error
+    return yaml
 
 
 def _namespace(name: str, context: str | None) -> "Namespace":

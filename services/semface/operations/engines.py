@@ -1,6 +1,7 @@
 """Networks exchanged in what running Triton servers serve, one at a time; one that does not answer goes back."""
 
 import contextlib
+import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -64,17 +65,24 @@ def _install(
     shutil.copytree(built, new)
     old.parent.mkdir(parents=True, exist_ok=True)
     served.rename(old)
-    new.rename(served)
+    _put(new, served)
     fault = _loaded_everywhere(model, clients, key)
     if fault is None:
         return "loaded"
     served.rename(new)
-    old.rename(served)
+    _put(old, served)
     still = _loaded_everywhere(model, clients, key)
     if still is not None:
         message = f"model {model.name} can be loaded neither anew nor as before; restart the servers: {still}"
         raise SemfaceError(Reason.BACKEND_AWAY, message)
     return f"went back: {fault}"
+
+
+def _put(network: Path, served: Path) -> None:
+    """Move a network to where it is served. Triton loads again only what is newer than what it has."""
+    network.rename(served)
+    for path in (served, *served.rglob("*")):
+        os.utime(path)
 
 
 def _loaded_everywhere(model: ModelMetadata, clients: Mapping[str, Any], key: str) -> str | None:
