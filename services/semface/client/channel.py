@@ -61,13 +61,20 @@ class _Client:
     """What makes the channel: ``grpc`` or ``grpc.aio``."""
 
     def __init__(
-        self, address: str, *, seconds: float = DEFAULT_SECONDS, key: str | None = None, tls: TlsFiles | None = None
+        self,
+        address: str,
+        *,
+        seconds: float = DEFAULT_SECONDS,
+        key: str | None = None,
+        tls: TlsFiles | None = None,
+        name: str | None = None,
     ) -> None:
         """Connect to ``address`` (host:port) at the first call; each call has to be answered within ``seconds``.
 
         ``key`` is the API key or token to show; ``tls`` this side's certificates, without which nothing is encrypted.
+        ``name`` is whom the server's certificate has to be for, where that is not the address's host.
         """
-        self._connection = Connection(self._maker, address, tls)
+        self._connection = Connection(self._maker, address, tls, name)
         self._seconds = seconds
         self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
 

@@ -20,6 +20,8 @@ OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A name of several addresses, as a headless service has, gets its calls by turns; one address sees no difference.
+    ("grpc.lb_policy_name", "round_robin"),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -39,8 +41,12 @@ class ChannelMaker(Protocol):
 class Connection:
     """One address; its channel is made anew when the certificates have changed."""
 
-    def __init__(self, maker: Any, address: str, tls: TlsFiles | None) -> None:
-        """Connect at the first call. Raises FIELD_INVALID for certificates that cannot be read."""
+    def __init__(self, maker: Any, address: str, tls: TlsFiles | None, name: str | None = None) -> None:
+        """Connect at the first call; the certificate has to be for ``name``, where None for the address's.
+
+        Raises FIELD_INVALID for certificates that cannot be read.
+        """
+        self._options = OPTIONS if name is None else (*OPTIONS, ("grpc.ssl_target_name_override", name))
         self._maker: ChannelMaker = maker
         self._address = address
         self._tls = tls
@@ -64,10 +70,10 @@ class Connection:
 
     def _open(self) -> Any:
         if self._tls is None:
-            return self._maker.insecure_channel(self._address, options=OPTIONS)
+            return self._maker.insecure_channel(self._address, options=self._options)
         found = self._tls.read()
         credentials = grpc.ssl_channel_credentials(found.trusted, found.key, found.chain)
-        return self._maker.secure_channel(self._address, credentials, options=OPTIONS)
+        return self._maker.secure_channel(self._address, credentials, options=self._options)
 
     def _look(self, tls: TlsFiles) -> None:
         self._looked_at = time.monotonic()

@@ -4,7 +4,7 @@ import time
 from functools import lru_cache
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -33,6 +33,7 @@ class HttpMetrics:
         # To look a label up takes longer than to count; routes are few.
         self._count = lru_cache(self._requests.labels)
         self._times = lru_cache(self._seconds.labels)
+        self.in_flight = Gauge("semface_http_in_flight", "Requests being answered.", registry=self._registry)
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log one answered request."""
@@ -65,7 +66,8 @@ class RequestTelemetry:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_noted)
+            with self._metrics.in_flight.track_inprogress():
+                await self._app(scope, receive, send_noted)
         finally:
             # Unknown paths share one label, so that a scanner cannot fill the registry.
             route = getattr(scope.get("route"), "path", "unknown")

@@ -50,14 +50,17 @@ class CpuServer:
         *,
         models: Sequence[str] | None = None,
         port: int = 0,
+        metrics_port: int | None = None,
     ) -> None:
         """Prepare to serve ``models`` of ``repository`` (None: all), writing what the server says to ``log``.
 
-        ``port`` 0 takes a free one. Raises BACKEND_AWAY when ``environment`` does not hold the server.
+        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. Raises BACKEND_AWAY when
+        ``environment`` does not hold the server.
         """
         self.repository = repository
         self.models = tuple(models if models is not None else _names(repository))
         self.port = port or _free_port()
+        self.metrics_port = _free_port() if metrics_port == 0 else metrics_port
         self.key = secrets.token_urlsafe(16)
         """The key of the guarded APIs, new for each server."""
         self._log = log
@@ -166,8 +169,13 @@ class CpuServer:
             f"--grpc-port={self.port}",
             f"--grpc-restricted-protocol={GUARDED_APIS}:{KEY_HEADER}={self.key}",
             "--allow-http=false",
-            "--allow-metrics=false",
+            *self._metrics_options(),
         ]
+
+    def _metrics_options(self) -> list[str]:
+        if self.metrics_port is None:
+            return ["--allow-metrics=false"]
+        return [f"--metrics-address={LOOPBACK}", f"--metrics-port={self.metrics_port}"]
 
     def _variables(self) -> dict[str, str]:
         # The backend's process embeds Python: it needs the library of the one that runs here.

@@ -59,6 +59,8 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A name of several addresses, as a headless service has, gets its calls by turns.
+    ("grpc.lb_policy_name", "round_robin"),
     # A machine that vanishes without a word is noticed; canaries keep the server from minding the pings.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),

@@ -15,6 +15,9 @@ Canary = Callable[[], Awaitable[object]]
 WHOLE_SERVER = ""
 """The name under which health of all services together is asked for."""
 
+LIVENESS = "live"
+"""The name that serves for as long as the event loop answers, whatever the canaries say: for a liveness probe."""
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -36,6 +39,7 @@ class HealthMonitor:
         """Tell NOT_SERVING for everything and begin to run the canaries."""
         for name in (WHOLE_SERVER, *self._canaries):
             await self.servicer.set(name, _NOT_SERVING)
+        await self.servicer.set(LIVENESS, _SERVING)
         self._watchers = [asyncio.create_task(self._watch(name, canary)) for name, canary in self._canaries.items()]
 
     async def wait_until_serving(self) -> None:

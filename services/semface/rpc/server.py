@@ -32,6 +32,8 @@ _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _LEAST_PING_INTERVAL_MS: Final = 10_000
 _CALLS_OF_A_CONNECTION: Final = 200
 """More wait at the caller. gRPC drops calls as CANCELLED where a thousand wait to be taken, which cannot be set."""
+CONNECTION_AGE_MS: Final = 300_000
+"""After this long a caller is asked to connect anew, calls in flight go on: so it finds servers that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Server:
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
+                ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
             ],
         )
