@@ -21,8 +21,9 @@ LONGEST_SECONDS: Final = 0.01
 class Arrivals:
     """Counts the calls that come in and tells when no more do. Belongs to one event loop."""
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(self, longest_seconds: float = LONGEST_SECONDS) -> None:
+        """Start with none; hold nobody for more than ``longest_seconds``."""
+        self._longest_seconds = longest_seconds
         self._count = 0
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -36,7 +37,7 @@ class Arrivals:
         calm = loop.create_future()
         self._waiting.append(calm)
         if len(self._waiting) == 1:
-            loop.call_soon(self._look, self._count, PATIENCE, time.perf_counter() + LONGEST_SECONDS)
+            loop.call_soon(self._look, self._count, PATIENCE, time.perf_counter() + self._longest_seconds)
         await calm
 
     def _look(self, count: int, patience: int, end: float) -> None:

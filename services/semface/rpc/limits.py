@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -59,13 +59,14 @@ class _Tenant:
 class Admission:
     """Lets calls of one service in, in turns among tenants by the work that they make."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        """Start with nothing in flight and nothing known of how long calls take."""
+    def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Start with nothing in flight and nothing known of how long calls take; ``clock`` tells seconds."""
         self._bounds = bounds
+        self._now = clock
         self._in_flight = self._waiting = 0
         self._tenants: dict[str, _Tenant] = {}
         self._work: dict[tuple[str, int], float] = {}
-        self._clock, self._looked = 0.0, time.perf_counter()
+        self._clock, self._looked = 0.0, clock()
 
     @property
     def wait_seconds(self) -> float:
@@ -175,7 +176,7 @@ class Admission:
                 waiting.place.set_result(None)
 
     def _advance(self) -> None:
-        now = time.perf_counter()
+        now = self._now()
         if self._in_flight:
             self._clock += (now - self._looked) / self._in_flight
         self._looked = now
