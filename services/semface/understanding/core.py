@@ -151,6 +151,12 @@ def canary_face() -> Descriptors:
     return np.full((1, DESCRIPTOR_SIZE), 0.5, np.float32)
 
 
+def require_one(value: float) -> None:
+    """Raise RuntimeError unless ``value``, a canary's sum or length, is one."""
+    if not abs(value - 1.0) < 1e-3:
+        raise RuntimeError("a canary's answer is not of size one")
+
+
 def _present(descriptors: ArrayLike, portions: Portion | Sequence[Portion], needed: Portion) -> Descriptors:
     """Return the columns of the ``needed`` portion, or raise GROUP_ABSENT when a row lacks it."""
     rows = validate(descriptors)

@@ -21,7 +21,7 @@ from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 from semface.messages import pack_model, pack_vector, require_items, unpack_descriptors, unpack_vector
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
-from semface.understanding.core import Understanding, canary_face, check_model_name, require_portion
+from semface.understanding.core import Understanding, canary_face, check_model_name, require_one, require_portion
 from semface.understanding.gathering import Gathering, ask_all, row_bounds
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
@@ -147,7 +147,7 @@ class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):
     async def canary(self) -> None:
         """Recognise one face; raises when the confidences do not sum to one."""
         confidences = await self._understanding.expressions(canary_face())
-        _require_one(float(confidences.sum()))
+        require_one(float(confidences.sum()))
 
 
 class VerificationService(understanding_pb2_grpc.VerificationServiceServicer):
@@ -208,7 +208,7 @@ class VerificationService(understanding_pb2_grpc.VerificationServiceServicer):
     async def canary(self) -> None:
         """Embed one face; raises when the embedding is not of length one."""
         embeddings = await self._understanding.embeddings(canary_face())
-        _require_one(float(np.linalg.norm(embeddings[0])))
+        require_one(float(np.linalg.norm(embeddings[0])))
 
 
 class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
@@ -255,7 +255,7 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         """Answer one face in one call, where that can be had; raises when the confidences do not sum to one."""
         if await self._understanding.answers_latents():
             confidences, _ = await self._understanding.both_of_latents(np.zeros((1, LATENT_SIZE), np.float32))
-            _require_one(float(confidences.sum()))
+            require_one(float(confidences.sum()))
 
     async def _answer_latents(
         self, faces: Sequence[understanding_pb2.UnderstoodFace], sources: Sources, fields: Sequence[str]
@@ -395,8 +395,3 @@ def _kind(side: understanding_pb2.ComparedFace, name: str) -> str:
     if kind is None:
         raise SemfaceError(Reason.FIELD_INVALID, f"{name}: set a face or an embedding", field=name)
     return kind
-
-
-def _require_one(value: float) -> None:
-    if not abs(value - 1.0) < 1e-3:
-        raise RuntimeError("a canary's answer is not of size one")
