@@ -37,7 +37,7 @@ class Weights:
     movement: float = 0.15
     pose: float = 1.0
     """For each radian of a render's rotation."""
-    steadiness: float = 2.0
+    steadiness: float = 0.5
 
 
 @dataclass
