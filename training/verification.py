@@ -42,7 +42,8 @@ NOISE = 0.1
 LOSSES = {
     "mse": "mean square error to the teacher's embedding",
     "relation": "mean square error to the teacher's embedding and, fifty times, to its cosines within the batch",
-    "margin": "the former two and, a tenth of it, an additive cosine margin over people with several pictures",
+    "margin": "mean square error to the teacher's embedding and, fifty times, to its cosines within the batch, and a "
+    "tenth of an additive cosine margin over people with several pictures",
 }
 RELATION_WEIGHT = 50.0
 MARGIN_WEIGHT = 0.1
