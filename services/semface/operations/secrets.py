@@ -15,7 +15,7 @@ from semface.operations.cluster import Object
 MASTER_KEY_BYTES: Final = 32
 GATEWAY_COMMANDS: Final = (
     "~semface:* -@all +ping +hello +auth +client +select +eval +hget +hset +hdel +hkeys +hgetall +zadd +zrem "
-    "+zrangebyscore +xadd +xrange +xrevrange +get +set +del +unlink +incr +expire +ttl +scan"
+    "+zrangebyscore +xadd +xrange +xrevrange +get +set +del +unlink +incr +expire +ttl +scan +smembers"
 )
 """What the gateway may do in Redis; docs/enrollment.md tells the same."""
 

@@ -17,9 +17,9 @@ from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.rotation import rotate
 from semface.gateway.enrolled.store import AuditEvent, EnrolledStore
 from semface.gateway.enrolled.vector_sets import VectorSetDirectory
+from semface.operations.secrets import GATEWAY_COMMANDS
 from tests.gateway.enrolled.servers import REDIS_8, needs_redis_8, redis_server
 from tests.gateway.enrolled.subjects import EVENT, MODEL, embedding, record, store_at
-from tests.gateway.enrolled.test_connection import COMMANDS
 
 pytestmark = [pytest.mark.slow, needs_redis_8]
 
@@ -164,8 +164,8 @@ def test_the_documented_rights_are_those_tested() -> None:
 
 
 async def test_these_rights_suffice(url: str, store: EnrolledStore, tenant: str) -> None:
-    rights = [*COMMANDS.split(), *RIGHTS]
-    await store.redis.execute_command("ACL", "SETUSER", "gateway", "on", ">secret", "~semface:*", *rights)
+    rights = [*GATEWAY_COMMANDS.split(), *RIGHTS]
+    await store.redis.execute_command("ACL", "SETUSER", "gateway", "on", ">secret", *rights)
     async with store_at(url.replace("redis://", "redis://gateway:secret@"), store.ring, vector_sets=True) as least:
         await least.put(tenant, record(least, "a", 1, tenant), EVENT)
         assert await who(VectorSetDirectory(least, tenant), 1) == ["a"]
