@@ -235,13 +235,16 @@ def test_a_version_whose_triton_dies_goes_back(stable: Place, disagreeing: Place
     assert_nothing_changed(played)
 
 
-def test_an_interrupted_rollout_leaves_no_candidate(stable: Place, agreeing: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_rollout_leaves_no_candidate(
+    stable: Place, agreeing: Place, tmp_path: Path, number: signal.Signals
+) -> None:
     with cluster(stable, agreeing, tmp_path) as (played, kubeconfig):
         process = roll_out(kubeconfig, "--shares", "10", "--watch-seconds", "200")
         assert process.stderr is not None
         while not process.stderr.readline().startswith("the candidate is ready"):
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         code, _, said = finished(process)
     assert code == 130, said
     assert_nothing_changed(played)

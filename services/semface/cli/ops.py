@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -127,10 +128,17 @@ def rollout(
         tls=_tls(),
         told=lambda line: print(line, file=sys.stderr, flush=True),
     )
+    _go_back_when_stopped()
     report = asyncio.run(work.run())
     show(asdict(report), as_json)
     if report.outcome != "promoted":
         raise typer.Exit(1)
+
+
+def _go_back_when_stopped() -> None:
+    """Let SIGTERM end the work in order as SIGINT does, which a shell tells its background jobs to ignore."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 @app.command()
