@@ -1,4 +1,5 @@
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from semface.errors import Reason, SemfaceError
 from semface.inference.cpu_server import SHARED_MEMORY, CpuServer
 from tests.inference.networks import add_model
 from tests.triton_server import running_triton
+
+GONE_SECONDS = 5.0
 
 
 def test_a_server_that_is_not_installed_is_told_with_what_to_do(tmp_path: Path) -> None:
@@ -23,6 +26,10 @@ def test_a_server_leaves_neither_processes_nor_shared_memory_behind(tmp_path: Pa
         group = str(server.pid)
         assert processes(group)
         getattr(server, end)()
+        # What was killed is gone a moment later.
+        until = time.monotonic() + GONE_SECONDS
+        while processes(group) and time.monotonic() < until:
+            time.sleep(0.05)
         assert not processes(group)
         assert not list(SHARED_MEMORY.glob(f"semface-*-{server.port}-*"))
 
