@@ -1,7 +1,7 @@
-"""Writing a network into a model repository: ONNX with 16-bit weights behind a cast, and its configuration."""
+"""Writing a network into a model repository: ONNX with short weights behind a cast, and its configuration."""
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import onnx
@@ -10,6 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 OPSET: Final = 17
+
+Weights = Literal["half", "byte"]
+"""How matrices are kept: as 16-bit floats, or as 8-bit integers with a scale for each output."""
 
 
 class Port(NamedTuple):
@@ -34,6 +37,7 @@ def export_network(
     max_batch_size: int = 256,
     queue_delay: int = 0,
     parameters: dict[str, float] | None = None,
+    weights: Weights = "half",
 ) -> None:
     """Write ``model`` as ``folder/1/model.onnx`` with its ``config.pbtxt``; the folder's name is the network's.
 
@@ -52,7 +56,7 @@ def export_network(
         output_names=[target.name for target in targets],
         dynamic_axes={port.name: {0: "batch"} for port in (source, *targets)},
     )
-    graph = halve_weights(onnx.load(path))
+    graph = (halve_weights if weights == "half" else quantise_weights)(onnx.load(path))
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, path)
     lines = [
@@ -70,14 +74,39 @@ def export_network(
 
 def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Keep the matrices of ``model`` as 16-bit floats, each behind a cast to 32 bits; return the model."""
-    graph = model.graph
     casts = []
-    for initializer in graph.initializer:
-        if initializer.data_type == TensorProto.FLOAT and len(initializer.dims) > 1:
-            name, values = initializer.name, numpy_helper.to_array(initializer)
-            initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    for initializer in _matrices(model):
+        name, values = initializer.name, numpy_helper.to_array(initializer)
+        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    return _with_first(model, casts)
+
+
+def quantise_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Keep the matrices of ``model`` as 8-bit integers, each behind a cast and its scales; return the model.
+
+    A scale for each index of the first axis, the outputs of a convolution: the largest magnitude is 127. Activations stay
+    32-bit floats, so that no face of a batch changes another. The runtime folds both steps when it loads the network.
+    """
+    nodes = []
+    for initializer in _matrices(model):
+        name, values = initializer.name, numpy_helper.to_array(initializer)
+        largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+        scales = (np.maximum(largest, np.finfo(np.float32).tiny) / 127.0).astype(np.float32)
+        initializer.CopyFrom(numpy_helper.from_array(np.rint(values / scales).astype(np.int8), f"{name}_byte"))
+        model.graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
+        nodes.append(helper.make_node("Cast", [f"{name}_byte"], [f"{name}_whole"], to=TensorProto.FLOAT))
+        nodes.append(helper.make_node("Mul", [f"{name}_whole", f"{name}_scales"], [name]))
+    return _with_first(model, nodes)
+
+
+def _matrices(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    floats = (item for item in model.graph.initializer if item.data_type == TensorProto.FLOAT)
+    return [item for item in floats if len(item.dims) > 1]
+
+
+def _with_first(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    every = [*nodes, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(every)
     return model

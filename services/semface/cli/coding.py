@@ -7,6 +7,7 @@ import typer
 
 from semface.cli.output import Json, show
 from semface.meaning import DEFAULT_OPERATING_POINT, EXPRESSIONS, OperatingPoint
+from semface.recognisers import DEFAULT_RECOGNISER, RECOGNISERS, Seen, find_recogniser
 
 if TYPE_CHECKING:
     from semface.cli.chain import Chain
@@ -131,11 +132,29 @@ def decode(
 
 
 @app.command()
-def expression(source: Input, face: Largest = "only", as_json: Json = False) -> None:
-    """Recognise the expression of a photograph (from its decoded numbers) or of a bitstream."""
-    from semface.cli.chain import read_input, with_chain
+def expression(
+    source: Input,
+    face: Largest = "only",
+    model: Annotated[str, typer.Option(help=f"What recognises: {', '.join(RECOGNISERS)}.")] = DEFAULT_RECOGNISER.name,
+    attention: Annotated[
+        Path | None, typer.Option(help="Also draw where each head of dan looks, as a PNG.", metavar="PNG")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Recognise the expression of a photograph (from its decoded numbers) or of a bitstream.
 
-    given = read_input(source)
+    dan and slfer look at the pixels of a photograph instead, as it is, not coded.
+    """
+    from semface.cli.chain import read_input, with_chain
+    from semface.cli.recognising import recognise_view
+
+    given, recogniser = read_input(source), find_recogniser(model)
+    if recogniser.sees is not Seen.DESCRIPTORS or attention is not None:
+        show(
+            with_chain(lambda chain: recognise_view(chain, given, recogniser, attention, largest=is_largest(face))),
+            as_json,
+        )
+        return
 
     async def work(chain: "Chain") -> dict[str, Any]:
         frame = await chain.frame(given, largest=is_largest(face))

@@ -54,6 +54,8 @@ class Face:
     """Which face of a stream this is, counted from 1; 0 where there is no stream."""
     id: int = 0
     """Which face of its answer this is: its place in reading order, from 0 on."""
+    crop: NDArray[np.uint8] | None = None
+    """(112, 112, 3) RGB, the square as the network saw it, where crops were asked for."""
 
     @property
     def size(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from semface.client import answers
 from semface.descriptors import Portion, validate
@@ -22,6 +22,7 @@ from semface.messages import (
     unpack_portions,
     unpack_vector,
 )
+from semface.recognisers import CROP_SIZE, Seen, find_recogniser
 from semface.v1 import (
     codec_pb2,
     codec_pb2_grpc,
@@ -71,9 +72,9 @@ class Call(Generic[Answer]):
     """Makes the answer from the response message."""
 
 
-def extract(image: bytes) -> Call[answers.Extraction]:
-    """Find and describe the faces of ``image`` (JPEG, PNG or WebP)."""
-    request = extraction_pb2.ExtractRequest(image=image)
+def extract(image: bytes, *, with_crops: bool = False) -> Call[answers.Extraction]:
+    """Find and describe the faces of ``image`` (JPEG, PNG or WebP), ``with_crops`` of each where they are wanted."""
+    request = extraction_pb2.ExtractRequest(image=image, with_crops=with_crops)
     return Call(extraction_pb2_grpc.ExtractionServiceStub, "Extract", request, read_extraction)
 
 
@@ -111,6 +112,21 @@ def recognize(
 ) -> Call[answers.Recognition]:
     """Recognise the expression of ``face``; of its numbers only ``portions`` are sent. ``model`` "" is the default."""
     request = understanding_pb2.RecognizeRequest(face=_source(face, portions, codec_hash), model=model)
+    return Call(understanding_pb2_grpc.ExpressionServiceStub, "Recognize", request, _recognition)
+
+
+def recognize_view(view: NDArray[np.generic], *, model: str) -> Call[answers.Recognition]:
+    """Recognise the expression of a face by how it looks: ``view`` is what ``model`` sees, such as a crop for ``dan``.
+
+    Raises MODEL_UNKNOWN for a model that is none of ``RECOGNISERS``, FIELD_INVALID for one that looks at descriptors.
+    """
+    recogniser = find_recogniser(model)
+    if recogniser.sees is Seen.DESCRIPTORS:
+        raise SemfaceError(
+            Reason.FIELD_INVALID, f"{recogniser.name} looks at descriptors; recognize asks it", field="model"
+        )
+    source = understanding_pb2.FaceSource(**{recogniser.sees.value: recogniser.pack(view)})
+    request = understanding_pb2.RecognizeRequest(face=source, model=model)
     return Call(understanding_pb2_grpc.ExpressionServiceStub, "Recognize", request, _recognition)
 
 
@@ -222,7 +238,14 @@ def _face(message: extraction_pb2.Face, field: str) -> answers.Face:
         unpack_descriptors(message.descriptors, f"{field}.descriptors")[0],
         message.track_id,
         message.id,
+        _crop(message.crop, f"{field}.crop") if message.crop else None,
     )
+
+
+def _crop(data: bytes, field: str) -> NDArray[np.uint8]:
+    if len(data) != 3 * CROP_SIZE**2:
+        raise SemfaceError(Reason.DESCRIPTOR_SHAPE, f"{field}: a crop has {3 * CROP_SIZE**2} bytes", field=field)
+    return np.frombuffer(data, np.uint8).reshape(CROP_SIZE, CROP_SIZE, 3)
 
 
 def _encoding(message: codec_pb2.EncodeResponse) -> answers.Encoding:
@@ -278,17 +301,22 @@ def _decoded(message: codec_pb2.DecodedFace, field: str) -> answers.DecodedFace:
     return answers.DecodedFace(values, portions, message.quality_name, message.quality_number)
 
 
+def _leading(message: understanding_pb2.RecognizedExpression) -> str:
+    # A server of before names no class.
+    return message.leading_name or _expression_name(message.leading)
+
+
 def _expression_name(expression: "understanding_pb2.Expression.ValueType") -> str:
     return understanding_pb2.Expression.Name(expression).removeprefix("EXPRESSION_").lower()
 
 
 def _confidences(message: understanding_pb2.RecognizedExpression) -> dict[str, float]:
-    return {_expression_name(item.expression): item.confidence for item in message.confidences}
+    return {item.name or _expression_name(item.expression): item.confidence for item in message.confidences}
 
 
 def _recognition(message: understanding_pb2.RecognizeResponse) -> answers.Recognition:
     return answers.Recognition(
-        _expression_name(message.expression.leading),
+        _leading(message.expression),
         _confidences(message.expression),
         _model(message.model),
         _timings(message.timings),
@@ -322,7 +350,7 @@ def _understanding(message: understanding_pb2.UnderstandResponse) -> answers.Und
 def _understood(message: understanding_pb2.UnderstoodFace) -> answers.UnderstoodFace:
     recognized = message.HasField("expression")
     return answers.UnderstoodFace(
-        _expression_name(message.expression.leading) if recognized else None,
+        _leading(message.expression) if recognized else None,
         _confidences(message.expression) if recognized else None,
         _embedding(message.embedding) if message.HasField("embedding") else None,
     )

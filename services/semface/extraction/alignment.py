@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from semface import recognisers
+
 CROP_SCALE: Final = 1.2
 """Side of the face square over the longer side of the detected box."""
 
-CROP_SIZE: Final = 112
+CROP_SIZE: Final = recognisers.CROP_SIZE
 """Side in pixels of the crop that the extraction network takes."""
 
 Square = tuple[float, float, float]

@@ -38,7 +38,8 @@ class Face:
 
     ``box`` (x0, y0, x1, y1), ``square`` (left, top, side) and ``landmarks`` (5, 2) are in pixels of the upright
     photograph and may lie outside it; ``square`` is what the network saw, so ``descriptors`` (257,) project into it.
-    ``confidence`` is the detector's, 0 to 1; ``factors`` make the quality.
+    ``confidence`` is the detector's, 0 to 1; ``factors`` make the quality. ``crop`` uint8 (112, 112, 3) is the square
+    as the network saw it.
     """
 
     box: NDArray[np.float32]
@@ -47,6 +48,7 @@ class Face:
     confidence: float
     factors: QualityFactors
     descriptors: Descriptors
+    crop: NDArray[np.uint8]
 
     @property
     def quality(self) -> float:
@@ -104,6 +106,7 @@ class Extractor:
                     crop, face.box, face.landmarks, rgb.shape[:2], face.confidence, row, float(cosine)
                 ),
                 row,
+                crop,
             )
             for face, square, crop, row, cosine in zip(seen, squares, crops, descriptors, cosines, strict=True)
         ]

@@ -40,7 +40,7 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         clock = current_clock()
         (height, width), faces = await self._extract(request.image, self._extractor.extract_some, clock)
         return extraction_pb2.ExtractResponse(
-            faces=[pack_face(face, place) for place, face in enumerate(faces)],
+            faces=[pack_face(face, place, with_crop=request.with_crops) for place, face in enumerate(faces)],
             image_width=width,
             image_height=height,
             models=self._models(),
@@ -107,7 +107,7 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     return [Service("semface.v1.ExtractionService", add, extractor.probe, places=settings.max_decoding)]
 
 
-def pack_face(face: Face, place: int, track_id: int = 0) -> extraction_pb2.Face:
+def pack_face(face: Face, place: int, track_id: int = 0, *, with_crop: bool = False) -> extraction_pb2.Face:
     """Return the message of the ``face`` at ``place`` of its picture; ``track_id`` 0 says that it is of no stream."""
     left, top, side = face.square
     x0, y0, x1, y1 = face.box.tolist()
@@ -120,4 +120,5 @@ def pack_face(face: Face, place: int, track_id: int = 0) -> extraction_pb2.Face:
         descriptors=pack_descriptors(face.descriptors),
         track_id=track_id,
         id=place,
+        crop=face.crop.tobytes() if with_crop else b"",
     )

@@ -1,16 +1,21 @@
 """Both sides of the wire for one request: a face in, its bitstream, and what the decoded numbers say."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semface.access.certificates import configured_tls
-from semface.client import AsyncClient, DecodedFace, Embedding, Encoding, Extraction, Face, UnderstoodFace
+from semface.client import AsyncClient, DecodedFace, Embedding, Encoding, Extraction, Face, Recognition, UnderstoodFace
 from semface.descriptors import Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway.provenance import Provenance
 from semface.gateway.settings import GatewaySettings
 from semface.gateway.sources import Bitstream, Described, Photograph
+from semface.recognisers import Recogniser
 
 
 class FaceChoice(StrEnum):
@@ -53,10 +58,10 @@ class Pipeline:
         self._services = services
         self.provenance = provenance
 
-    async def extract(self, photograph: Photograph) -> Extraction:
+    async def extract(self, photograph: Photograph, *, with_crops: bool = False) -> Extraction:
         """Find and describe the faces of ``photograph``, at least one."""
         with self.provenance.stage("extract"):
-            found = await self._services.extraction.extract(photograph.data)
+            found = await self._services.extraction.extract(photograph.data, with_crops=with_crops)
         self.provenance.made_by(found.models)
         return found
 
@@ -103,6 +108,14 @@ class Pipeline:
             )
         self.provenance.made_by(understood.models)
         return understood.faces[0]
+
+    async def recognize_views(self, recogniser: Recogniser, views: Sequence[NDArray[np.generic]]) -> list[Recognition]:
+        """Return what ``recogniser`` says of each of ``views``: of crops, or whatever else it looks at."""
+        with self.provenance.stage("understand"):
+            ask = self._services.understanding.recognize_view
+            told = await asyncio.gather(*(ask(view, model=recogniser.name) for view in views))
+        self.provenance.made_by([answer.model for answer in told])
+        return list(told)
 
     async def coded(
         self,

@@ -16,8 +16,9 @@ from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
 from semface.inference.ensembles import UNDERSTAND_ENSEMBLE
 from semface.meaning import DEFAULT_OPERATING_POINT, EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
+from semface.recognisers import DEFAULT_RECOGNISER, Recogniser
 
-EXPRESSION_MODEL: Final = "expression_recognition"
+EXPRESSION_MODEL: Final = DEFAULT_RECOGNISER.name
 VERIFICATION_MODEL: Final = "face_verification"
 
 Embedding = NDArray[np.float32]
@@ -35,7 +36,7 @@ class Decision:
 
 
 class Understanding:
-    """The two descriptor networks behind an engine."""
+    """The two descriptor networks behind an engine, and the recognisers that look at pixels where they are there."""
 
     def __init__(self, engine: Engine) -> None:
         """Keep ``engine``, which must serve ``expression_recognition`` and ``face_verification``."""
@@ -61,6 +62,19 @@ class Understanding:
         """
         rows = _present(descriptors, portions, Portion.EXPRESSION)
         return await self._ask(EXPRESSION_MODEL, rows, "confidences", len(EXPRESSIONS))
+
+    def recogniser_model(self, recogniser: Recogniser) -> ModelMetadata:
+        """The network of ``recogniser``. Raises MODEL_UNKNOWN when the repository lacks it."""
+        return self._engine.metadata(recogniser.name)
+
+    async def recognitions(self, recogniser: Recogniser, views: NDArray[np.generic]) -> dict[str, NDArray[np.float32]]:
+        """Return what ``recogniser`` tells of N faces, seen as ``views`` (N, *shape) in its element type.
+
+        ``confidences`` (N, C) in the order of its classes, each row in 0..1 and summing to one; beside them what its
+        card names, such as DAN's ``attention``. Raises MODEL_UNKNOWN when the repository lacks its network.
+        """
+        outputs = await self._engine.infer(recogniser.name, {recogniser.tensor: views})
+        return {name: values.astype(np.float32, copy=False) for name, values in outputs.items()}
 
     async def embeddings(
         self, descriptors: ArrayLike, portions: Portion | Sequence[Portion] = Portion.ALL

@@ -19,6 +19,7 @@ from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
 from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 from semface.messages import pack_model, pack_vector, require_items, unpack_descriptors, unpack_vector
+from semface.recognisers import Recogniser, Seen, find_recogniser
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
 from semface.understanding.core import Understanding, canary_face, check_model_name, require_one, require_portion
@@ -133,16 +134,33 @@ class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):
     async def Recognize(
         self, request: understanding_pb2.RecognizeRequest, context: Context
     ) -> understanding_pb2.RecognizeResponse:
-        """Recognise the expression of one face."""
-        model = self._understanding.expression_model
-        check_model_name(request.model, model, "model")
-        values, portions = await self._reader.read([request.face], ["face"])
+        """Recognise the expression of one face, by the recogniser that is named."""
+        recogniser = find_recogniser(request.model)
+        model = self._understanding.recogniser_model(recogniser)
+        if recogniser.sees is Seen.DESCRIPTORS:
+            confidences = await self._of_numbers(request.face)
+        else:
+            confidences = await self._of_view(recogniser, request.face)
+        return understanding_pb2.RecognizeResponse(
+            expression=pack_expression(confidences, recogniser.classes),
+            model=_model(model),
+            timings=current_clock().timings(),
+        )
+
+    async def _of_numbers(self, face: understanding_pb2.FaceSource) -> NDArray[np.float32]:
+        values, portions = await self._reader.read([face], ["face"])
         require_portion(portions[0], Portion.EXPRESSION, field="face")
         with current_clock().inference():
-            confidences = await self._understanding.expressions(values, portions)
-        return understanding_pb2.RecognizeResponse(
-            expression=pack_expression(confidences[0]), model=_model(model), timings=current_clock().timings()
-        )
+            return (await self._understanding.expressions(values, portions))[0]
+
+    async def _of_view(self, recogniser: Recogniser, face: understanding_pb2.FaceSource) -> NDArray[np.float32]:
+        field = recogniser.sees.value
+        if face.WhichOneof("source") != field:
+            message = f"face: {recogniser.name} looks at a face's {field}; set it"
+            raise SemfaceError(Reason.FIELD_INVALID, message, field="face")
+        view = recogniser.unpack(getattr(face, field), f"face.{field}")
+        with current_clock().inference():
+            return (await self._understanding.recognitions(recogniser, view[None]))["confidences"][0]
 
     async def canary(self) -> None:
         """Recognise one face; raises when the confidences do not sum to one."""
@@ -366,14 +384,22 @@ def unpack_tasks(numbers: Sequence[int]) -> frozenset[int]:
     return frozenset(numbers or TASK_PORTIONS)
 
 
-def pack_expression(confidences: NDArray[np.float32]) -> understanding_pb2.RecognizedExpression:
-    """Return the message of eight ``confidences`` in the order of ``EXPRESSIONS``."""
+def pack_expression(
+    confidences: NDArray[np.float32], classes: Sequence[str] = EXPRESSIONS
+) -> understanding_pb2.RecognizedExpression:
+    """Return the message of ``confidences`` (C,) in the order of ``classes``."""
+    # A model with classes of its own may share a name with the eight, not its meaning.
+    numbers = (
+        EXPRESSION_NUMBERS if classes == EXPRESSIONS else [understanding_pb2.EXPRESSION_UNSPECIFIED] * len(classes)
+    )
+    leading = int(confidences.argmax())
     return understanding_pb2.RecognizedExpression(
-        leading=EXPRESSION_NUMBERS[int(confidences.argmax())],
+        leading=numbers[leading],
         confidences=[
-            understanding_pb2.ExpressionConfidence(expression=number, confidence=confidence)
-            for number, confidence in zip(EXPRESSION_NUMBERS, confidences.tolist(), strict=True)
+            understanding_pb2.ExpressionConfidence(expression=number, confidence=confidence, name=name)
+            for number, confidence, name in zip(numbers, confidences.tolist(), classes, strict=True)
         ],
+        leading_name=classes[leading],
     )
 
 

@@ -26,19 +26,23 @@ class ExtractRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
+    WITH_CROPS_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """The photograph as JPEG, PNG or WebP; never a URL or a path. Its EXIF orientation is obeyed; grey, palette, 16-bit and
     CMYK pictures are taken as 8-bit RGB; what is transparent lies on black. Too many bytes, or too many
     pixels by its header, is refused with IMAGE_TOO_LARGE before decoding; what cannot be decoded with IMAGE_UNDECODABLE.
     """
+    with_crops: _builtins.bool
+    """Also answer the crop of each face, for a recogniser that looks at pixels."""
     def __init__(
         self,
         *,
         image: _builtins.bytes = ...,
+        with_crops: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "with_crops", b"with_crops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,6 +187,7 @@ class Face(_message.Message):
     DESCRIPTORS_FIELD_NUMBER: _builtins.int
     TRACK_ID_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
     confidence: _builtins.float
     """How sure the detector is that this is a face, 0 to 1."""
     quality: _builtins.float
@@ -194,6 +199,10 @@ class Face(_message.Message):
     """Which face of a stream this is, counted from 1; no two faces of a stream share it. 0 in answers to Extract."""
     id: _builtins.int
     """Which face of this answer this is: its place in reading order, 0 to n − 1. The same photograph gives the same ids."""
+    crop: _builtins.bytes
+    """The face square as the network saw it, where it was asked for: 112 × 112 pixels, rows from top to bottom, each pixel
+    red, green and blue, one byte each (37,632 bytes); black outside the picture.
+    """
     @_builtins.property
     def box(self) -> Global___Box:
         """The detected box."""
@@ -223,10 +232,11 @@ class Face(_message.Message):
         descriptors: _descriptors_pb2.Descriptors | None = ...,
         track_id: _builtins.int = ...,
         id: _builtins.int = ...,
+        crop: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "descriptors", b"descriptors", "square", b"square"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "confidence", b"confidence", "descriptors", b"descriptors", "id", b"id", "landmarks", b"landmarks", "quality", b"quality", "square", b"square", "track_id", b"track_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "confidence", b"confidence", "crop", b"crop", "descriptors", b"descriptors", "id", b"id", "landmarks", b"landmarks", "quality", b"quality", "square", b"square", "track_id", b"track_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,51 +25,51 @@ _sym_db = _symbol_database.Default()
 from semface.v1 import descriptors_pb2 as semface_dot_v1_dot_descriptors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esemface/v1/understanding.proto\x12\nsemface.v1\x1a\x1csemface/v1/descriptors.proto\"o\n\nFaceSource\x12.\n\x0b\x64\x65scriptors\x18\x01 \x01(\x0b\x32\x17.semface.v1.DescriptorsH\x00\x12\x13\n\tbitstream\x18\x02 \x01(\x0cH\x00\x12\x12\n\ncodec_hash\x18\x03 \x01(\x06\x42\x08\n\x06source\"V\n\x14\x45xpressionConfidence\x12*\n\nexpression\x18\x01 \x01(\x0e\x32\x16.semface.v1.Expression\x12\x12\n\nconfidence\x18\x02 \x01(\x02\"v\n\x14RecognizedExpression\x12\'\n\x07leading\x18\x01 \x01(\x0e\x32\x16.semface.v1.Expression\x12\x35\n\x0b\x63onfidences\x18\x02 \x03(\x0b\x32 .semface.v1.ExpressionConfidence\"=\n\tEmbedding\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\"G\n\x10RecognizeRequest\x12$\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x16.semface.v1.FaceSource\x12\r\n\x05model\x18\x02 \x01(\t\"\x91\x01\n\x11RecognizeResponse\x12\x34\n\nexpression\x18\x01 \x01(\x0b\x32 .semface.v1.RecognizedExpression\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"C\n\x0c\x45mbedRequest\x12$\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x16.semface.v1.FaceSource\x12\r\n\x05model\x18\x02 \x01(\t\"_\n\rEmbedResponse\x12(\n\tembedding\x18\x01 \x01(\x0b\x32\x15.semface.v1.Embedding\x12$\n\x07timings\x18\x02 \x01(\x0b\x32\x13.semface.v1.Timings\"j\n\x0c\x43omparedFace\x12&\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x16.semface.v1.FaceSourceH\x00\x12*\n\tembedding\x18\x02 \x01(\x0b\x32\x15.semface.v1.EmbeddingH\x00\x42\x06\n\x04kind\"\xaa\x01\n\x0e\x43ompareRequest\x12\'\n\x05probe\x18\x01 \x01(\x0b\x32\x18.semface.v1.ComparedFace\x12+\n\treference\x18\x02 \x01(\x0b\x32\x18.semface.v1.ComparedFace\x12\x33\n\x0foperating_point\x18\x03 \x01(\x0e\x32\x1a.semface.v1.OperatingPoint\x12\r\n\x05model\x18\x04 \x01(\t\"\xc1\x01\n\x0f\x43ompareResponse\x12\x0f\n\x07matched\x18\x01 \x01(\x08\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x11\n\tthreshold\x18\x03 \x01(\x02\x12\x33\n\x0foperating_point\x18\x04 \x01(\x0e\x32\x1a.semface.v1.OperatingPoint\x12 \n\x05model\x18\x05 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x06 \x01(\x0b\x32\x13.semface.v1.Timings\"\x91\x01\n\x11UnderstandRequest\x12%\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x16.semface.v1.FaceSource\x12\x1f\n\x05tasks\x18\x02 \x03(\x0e\x32\x10.semface.v1.Task\x12\x18\n\x10\x65xpression_model\x18\x03 \x01(\t\x12\x1a\n\x12verification_model\x18\x04 \x01(\t\"\x88\x01\n\x12UnderstandResponse\x12)\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x1a.semface.v1.UnderstoodFace\x12!\n\x06models\x18\x02 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"p\n\x0eUnderstoodFace\x12\x34\n\nexpression\x18\x01 \x01(\x0b\x32 .semface.v1.RecognizedExpression\x12(\n\tembedding\x18\x02 \x01(\x0b\x32\x15.semface.v1.Embedding*\xe7\x01\n\nExpression\x12\x1a\n\x16\x45XPRESSION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XPRESSION_NEUTRAL\x10\x01\x12\x18\n\x14\x45XPRESSION_HAPPINESS\x10\x02\x12\x17\n\x13\x45XPRESSION_SURPRISE\x10\x03\x12\x16\n\x12\x45XPRESSION_SADNESS\x10\x04\x12\x14\n\x10\x45XPRESSION_ANGER\x10\x05\x12\x16\n\x12\x45XPRESSION_DISGUST\x10\x06\x12\x13\n\x0f\x45XPRESSION_FEAR\x10\x07\x12\x17\n\x13\x45XPRESSION_CONTEMPT\x10\x08*\x8b\x01\n\x0eOperatingPoint\x12\x1f\n\x1bOPERATING_POINT_UNSPECIFIED\x10\x00\x12\x1c\n\x18OPERATING_POINT_FAR_1E_2\x10\x01\x12\x1c\n\x18OPERATING_POINT_FAR_1E_3\x10\x02\x12\x1c\n\x18OPERATING_POINT_ACCURACY\x10\x03*E\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x13\n\x0fTASK_EXPRESSION\x10\x01\x12\x12\n\x0eTASK_EMBEDDING\x10\x02\x32]\n\x11\x45xpressionService\x12H\n\tRecognize\x12\x1c.semface.v1.RecognizeRequest\x1a\x1d.semface.v1.RecognizeResponse2\x97\x01\n\x13VerificationService\x12<\n\x05\x45mbed\x12\x18.semface.v1.EmbedRequest\x1a\x19.semface.v1.EmbedResponse\x12\x42\n\x07\x43ompare\x12\x1a.semface.v1.CompareRequest\x1a\x1b.semface.v1.CompareResponse2c\n\x14UnderstandingService\x12K\n\nUnderstand\x12\x1d.semface.v1.UnderstandRequest\x1a\x1e.semface.v1.UnderstandResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esemface/v1/understanding.proto\x12\nsemface.v1\x1a\x1csemface/v1/descriptors.proto\"\x9b\x01\n\nFaceSource\x12.\n\x0b\x64\x65scriptors\x18\x01 \x01(\x0b\x32\x17.semface.v1.DescriptorsH\x00\x12\x13\n\tbitstream\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x04\x63rop\x18\x04 \x01(\x0cH\x00\x12\x1a\n\x10\x61ttribute_images\x18\x05 \x01(\x0cH\x00\x12\x12\n\ncodec_hash\x18\x03 \x01(\x06\x42\x08\n\x06source\"d\n\x14\x45xpressionConfidence\x12*\n\nexpression\x18\x01 \x01(\x0e\x32\x16.semface.v1.Expression\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x0c\n\x04name\x18\x03 \x01(\t\"\x8c\x01\n\x14RecognizedExpression\x12\'\n\x07leading\x18\x01 \x01(\x0e\x32\x16.semface.v1.Expression\x12\x35\n\x0b\x63onfidences\x18\x02 \x03(\x0b\x32 .semface.v1.ExpressionConfidence\x12\x14\n\x0cleading_name\x18\x03 \x01(\t\"=\n\tEmbedding\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\"G\n\x10RecognizeRequest\x12$\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x16.semface.v1.FaceSource\x12\r\n\x05model\x18\x02 \x01(\t\"\x91\x01\n\x11RecognizeResponse\x12\x34\n\nexpression\x18\x01 \x01(\x0b\x32 .semface.v1.RecognizedExpression\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"C\n\x0c\x45mbedRequest\x12$\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x16.semface.v1.FaceSource\x12\r\n\x05model\x18\x02 \x01(\t\"_\n\rEmbedResponse\x12(\n\tembedding\x18\x01 \x01(\x0b\x32\x15.semface.v1.Embedding\x12$\n\x07timings\x18\x02 \x01(\x0b\x32\x13.semface.v1.Timings\"j\n\x0c\x43omparedFace\x12&\n\x04\x66\x61\x63\x65\x18\x01 \x01(\x0b\x32\x16.semface.v1.FaceSourceH\x00\x12*\n\tembedding\x18\x02 \x01(\x0b\x32\x15.semface.v1.EmbeddingH\x00\x42\x06\n\x04kind\"\xaa\x01\n\x0e\x43ompareRequest\x12\'\n\x05probe\x18\x01 \x01(\x0b\x32\x18.semface.v1.ComparedFace\x12+\n\treference\x18\x02 \x01(\x0b\x32\x18.semface.v1.ComparedFace\x12\x33\n\x0foperating_point\x18\x03 \x01(\x0e\x32\x1a.semface.v1.OperatingPoint\x12\r\n\x05model\x18\x04 \x01(\t\"\xc1\x01\n\x0f\x43ompareResponse\x12\x0f\n\x07matched\x18\x01 \x01(\x08\x12\r\n\x05score\x18\x02 \x01(\x02\x12\x11\n\tthreshold\x18\x03 \x01(\x02\x12\x33\n\x0foperating_point\x18\x04 \x01(\x0e\x32\x1a.semface.v1.OperatingPoint\x12 \n\x05model\x18\x05 \x01(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x06 \x01(\x0b\x32\x13.semface.v1.Timings\"\x91\x01\n\x11UnderstandRequest\x12%\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x16.semface.v1.FaceSource\x12\x1f\n\x05tasks\x18\x02 \x03(\x0e\x32\x10.semface.v1.Task\x12\x18\n\x10\x65xpression_model\x18\x03 \x01(\t\x12\x1a\n\x12verification_model\x18\x04 \x01(\t\"\x88\x01\n\x12UnderstandResponse\x12)\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x1a.semface.v1.UnderstoodFace\x12!\n\x06models\x18\x02 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x03 \x01(\x0b\x32\x13.semface.v1.Timings\"p\n\x0eUnderstoodFace\x12\x34\n\nexpression\x18\x01 \x01(\x0b\x32 .semface.v1.RecognizedExpression\x12(\n\tembedding\x18\x02 \x01(\x0b\x32\x15.semface.v1.Embedding*\xe7\x01\n\nExpression\x12\x1a\n\x16\x45XPRESSION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XPRESSION_NEUTRAL\x10\x01\x12\x18\n\x14\x45XPRESSION_HAPPINESS\x10\x02\x12\x17\n\x13\x45XPRESSION_SURPRISE\x10\x03\x12\x16\n\x12\x45XPRESSION_SADNESS\x10\x04\x12\x14\n\x10\x45XPRESSION_ANGER\x10\x05\x12\x16\n\x12\x45XPRESSION_DISGUST\x10\x06\x12\x13\n\x0f\x45XPRESSION_FEAR\x10\x07\x12\x17\n\x13\x45XPRESSION_CONTEMPT\x10\x08*\x8b\x01\n\x0eOperatingPoint\x12\x1f\n\x1bOPERATING_POINT_UNSPECIFIED\x10\x00\x12\x1c\n\x18OPERATING_POINT_FAR_1E_2\x10\x01\x12\x1c\n\x18OPERATING_POINT_FAR_1E_3\x10\x02\x12\x1c\n\x18OPERATING_POINT_ACCURACY\x10\x03*E\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x13\n\x0fTASK_EXPRESSION\x10\x01\x12\x12\n\x0eTASK_EMBEDDING\x10\x02\x32]\n\x11\x45xpressionService\x12H\n\tRecognize\x12\x1c.semface.v1.RecognizeRequest\x1a\x1d.semface.v1.RecognizeResponse2\x97\x01\n\x13VerificationService\x12<\n\x05\x45mbed\x12\x18.semface.v1.EmbedRequest\x1a\x19.semface.v1.EmbedResponse\x12\x42\n\x07\x43ompare\x12\x1a.semface.v1.CompareRequest\x1a\x1b.semface.v1.CompareResponse2c\n\x14UnderstandingService\x12K\n\nUnderstand\x12\x1d.semface.v1.UnderstandRequest\x1a\x1e.semface.v1.UnderstandResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'semface.v1.understanding_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXPRESSION']._serialized_start=1726
-  _globals['_EXPRESSION']._serialized_end=1957
-  _globals['_OPERATINGPOINT']._serialized_start=1960
-  _globals['_OPERATINGPOINT']._serialized_end=2099
-  _globals['_TASK']._serialized_start=2101
-  _globals['_TASK']._serialized_end=2170
-  _globals['_FACESOURCE']._serialized_start=76
-  _globals['_FACESOURCE']._serialized_end=187
-  _globals['_EXPRESSIONCONFIDENCE']._serialized_start=189
-  _globals['_EXPRESSIONCONFIDENCE']._serialized_end=275
-  _globals['_RECOGNIZEDEXPRESSION']._serialized_start=277
-  _globals['_RECOGNIZEDEXPRESSION']._serialized_end=395
-  _globals['_EMBEDDING']._serialized_start=397
-  _globals['_EMBEDDING']._serialized_end=458
-  _globals['_RECOGNIZEREQUEST']._serialized_start=460
-  _globals['_RECOGNIZEREQUEST']._serialized_end=531
-  _globals['_RECOGNIZERESPONSE']._serialized_start=534
-  _globals['_RECOGNIZERESPONSE']._serialized_end=679
-  _globals['_EMBEDREQUEST']._serialized_start=681
-  _globals['_EMBEDREQUEST']._serialized_end=748
-  _globals['_EMBEDRESPONSE']._serialized_start=750
-  _globals['_EMBEDRESPONSE']._serialized_end=845
-  _globals['_COMPAREDFACE']._serialized_start=847
-  _globals['_COMPAREDFACE']._serialized_end=953
-  _globals['_COMPAREREQUEST']._serialized_start=956
-  _globals['_COMPAREREQUEST']._serialized_end=1126
-  _globals['_COMPARERESPONSE']._serialized_start=1129
-  _globals['_COMPARERESPONSE']._serialized_end=1322
-  _globals['_UNDERSTANDREQUEST']._serialized_start=1325
-  _globals['_UNDERSTANDREQUEST']._serialized_end=1470
-  _globals['_UNDERSTANDRESPONSE']._serialized_start=1473
-  _globals['_UNDERSTANDRESPONSE']._serialized_end=1609
-  _globals['_UNDERSTOODFACE']._serialized_start=1611
-  _globals['_UNDERSTOODFACE']._serialized_end=1723
-  _globals['_EXPRESSIONSERVICE']._serialized_start=2172
-  _globals['_EXPRESSIONSERVICE']._serialized_end=2265
-  _globals['_VERIFICATIONSERVICE']._serialized_start=2268
-  _globals['_VERIFICATIONSERVICE']._serialized_end=2419
-  _globals['_UNDERSTANDINGSERVICE']._serialized_start=2421
-  _globals['_UNDERSTANDINGSERVICE']._serialized_end=2520
+  _globals['_EXPRESSION']._serialized_start=1808
+  _globals['_EXPRESSION']._serialized_end=2039
+  _globals['_OPERATINGPOINT']._serialized_start=2042
+  _globals['_OPERATINGPOINT']._serialized_end=2181
+  _globals['_TASK']._serialized_start=2183
+  _globals['_TASK']._serialized_end=2252
+  _globals['_FACESOURCE']._serialized_start=77
+  _globals['_FACESOURCE']._serialized_end=232
+  _globals['_EXPRESSIONCONFIDENCE']._serialized_start=234
+  _globals['_EXPRESSIONCONFIDENCE']._serialized_end=334
+  _globals['_RECOGNIZEDEXPRESSION']._serialized_start=337
+  _globals['_RECOGNIZEDEXPRESSION']._serialized_end=477
+  _globals['_EMBEDDING']._serialized_start=479
+  _globals['_EMBEDDING']._serialized_end=540
+  _globals['_RECOGNIZEREQUEST']._serialized_start=542
+  _globals['_RECOGNIZEREQUEST']._serialized_end=613
+  _globals['_RECOGNIZERESPONSE']._serialized_start=616
+  _globals['_RECOGNIZERESPONSE']._serialized_end=761
+  _globals['_EMBEDREQUEST']._serialized_start=763
+  _globals['_EMBEDREQUEST']._serialized_end=830
+  _globals['_EMBEDRESPONSE']._serialized_start=832
+  _globals['_EMBEDRESPONSE']._serialized_end=927
+  _globals['_COMPAREDFACE']._serialized_start=929
+  _globals['_COMPAREDFACE']._serialized_end=1035
+  _globals['_COMPAREREQUEST']._serialized_start=1038
+  _globals['_COMPAREREQUEST']._serialized_end=1208
+  _globals['_COMPARERESPONSE']._serialized_start=1211
+  _globals['_COMPARERESPONSE']._serialized_end=1404
+  _globals['_UNDERSTANDREQUEST']._serialized_start=1407
+  _globals['_UNDERSTANDREQUEST']._serialized_end=1552
+  _globals['_UNDERSTANDRESPONSE']._serialized_start=1555
+  _globals['_UNDERSTANDRESPONSE']._serialized_end=1691
+  _globals['_UNDERSTOODFACE']._serialized_start=1693
+  _globals['_UNDERSTOODFACE']._serialized_end=1805
+  _globals['_EXPRESSIONSERVICE']._serialized_start=2254
+  _globals['_EXPRESSIONSERVICE']._serialized_end=2347
+  _globals['_VERIFICATIONSERVICE']._serialized_start=2350
+  _globals['_VERIFICATIONSERVICE']._serialized_end=2501
+  _globals['_UNDERSTANDINGSERVICE']._serialized_start=2503
+  _globals['_UNDERSTANDINGSERVICE']._serialized_end=2602
 # @@protoc_insertion_point(module_scope)

@@ -124,17 +124,28 @@ Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class FaceSource(_message.Message):
-    """A face, described or coded. Exactly one is to be set; else FIELD_INVALID. A group that the answer needs and that is not
-    there is refused with GROUP_ABSENT.
+    """A face: described, coded, or for some models of Recognize as it looks. Exactly one is to be set; else FIELD_INVALID, as for
+    one that the model does not look at. A group that the answer needs and that is not there is refused with GROUP_ABSENT.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DESCRIPTORS_FIELD_NUMBER: _builtins.int
     BITSTREAM_FIELD_NUMBER: _builtins.int
+    CROP_FIELD_NUMBER: _builtins.int
+    ATTRIBUTE_IMAGES_FIELD_NUMBER: _builtins.int
     CODEC_HASH_FIELD_NUMBER: _builtins.int
     bitstream: _builtins.bytes
     """A bitstream frame that stands alone."""
+    crop: _builtins.bytes
+    """The face's crop (Face.crop of the answer to Extract), 37,632 bytes; for models of Recognize that look at pixels.
+    Another length is refused with DESCRIPTOR_SHAPE.
+    """
+    attribute_images: _builtins.bytes
+    """The attribute images of a scan: 8 × 112 × 112 little-endian float32 (401,408 bytes), image after image, each in rows
+    from top to bottom; for models of Recognize that look at scans. Another length is refused with DESCRIPTOR_SHAPE, a NaN
+    or an infinity with NOT_FINITE.
+    """
     codec_hash: _builtins.int
     """Hash of the codec model that made the bitstream (Model.hash of the answer to Encode); another model's is refused with
     MODEL_MISMATCH. 0 leaves it to the check inside the frame.
@@ -148,13 +159,15 @@ class FaceSource(_message.Message):
         *,
         descriptors: _descriptors_pb2.Descriptors | None = ...,
         bitstream: _builtins.bytes = ...,
+        crop: _builtins.bytes = ...,
+        attribute_images: _builtins.bytes = ...,
         codec_hash: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bitstream", b"bitstream", "descriptors", b"descriptors", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribute_images", b"attribute_images", "bitstream", b"bitstream", "crop", b"crop", "descriptors", b"descriptors", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bitstream", b"bitstream", "codec_hash", b"codec_hash", "descriptors", b"descriptors", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute_images", b"attribute_images", "bitstream", b"bitstream", "codec_hash", b"codec_hash", "crop", b"crop", "descriptors", b"descriptors", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["descriptors", "bitstream"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["descriptors", "bitstream", "crop", "attribute_images"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
@@ -168,19 +181,23 @@ class ExpressionConfidence(_message.Message):
 
     EXPRESSION_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     expression: Global___Expression.ValueType
-    """The class."""
+    """The class; EXPRESSION_UNSPECIFIED where it is none of the eight, for models with classes of their own."""
     confidence: _builtins.float
-    """Confidence, 0 to 1; the eight add up to 1."""
+    """Confidence, 0 to 1; those of all classes add up to 1."""
+    name: _builtins.str
+    """Name of the class, such as "happiness"."""
     def __init__(
         self,
         *,
         expression: Global___Expression.ValueType = ...,
         confidence: _builtins.float = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "expression", b"expression"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "expression", b"expression", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -194,21 +211,25 @@ class RecognizedExpression(_message.Message):
 
     LEADING_FIELD_NUMBER: _builtins.int
     CONFIDENCES_FIELD_NUMBER: _builtins.int
+    LEADING_NAME_FIELD_NUMBER: _builtins.int
     leading: Global___Expression.ValueType
-    """The class of the highest confidence."""
+    """The class of the highest confidence; EXPRESSION_UNSPECIFIED where it is none of the eight."""
+    leading_name: _builtins.str
+    """Name of the class of the highest confidence."""
     @_builtins.property
     def confidences(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExpressionConfidence]:
-        """The confidence of each of the eight classes, in the order of the enum."""
+        """The confidence of each class: of the eight in the order of the enum, unless the model has classes of its own."""
 
     def __init__(
         self,
         *,
         leading: Global___Expression.ValueType = ...,
         confidences: _abc.Iterable[Global___ExpressionConfidence] | None = ...,
+        leading_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidences", b"confidences", "leading", b"leading"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidences", b"confidences", "leading", b"leading", "leading_name", b"leading_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -251,12 +272,12 @@ class RecognizeRequest(_message.Message):
     FACE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Name of the model, such as "expression_recognition"; the server's default where empty. An unknown one is refused with
-    MODEL_UNKNOWN.
+    """Name of the model: "expression_recognition" looks at descriptors or a bitstream and is the default where empty; "dan" and
+    "slfer" look at a crop. An unknown one, or one that is not served, is refused with MODEL_UNKNOWN.
     """
     @_builtins.property
     def face(self) -> Global___FaceSource:
-        """The face; expression, rotation and translation are needed."""
+        """The face: what the model looks at. Of numbers, expression, rotation and translation are needed."""
 
     def __init__(
         self,

@@ -47,7 +47,8 @@ class ExpressionServiceServicer:
     """
 
     def Recognize(self, request, context):
-        """Recognises the expression of one face, from its expression, rotation and translation.
+        """Recognises the expression of one face: from its expression, rotation and translation, or by a model that looks at pixels
+        or at a scan.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

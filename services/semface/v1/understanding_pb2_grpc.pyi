@@ -34,7 +34,9 @@ class ExpressionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExpressionServiceAsyncStub: ...
     Recognize: _grpc.UnaryUnaryMultiCallable[_understanding_pb2.RecognizeRequest, _understanding_pb2.RecognizeResponse]
-    """Recognises the expression of one face, from its expression, rotation and translation."""
+    """Recognises the expression of one face: from its expression, rotation and translation, or by a model that looks at pixels
+    or at a scan.
+    """
 
 @_typing.type_check_only
 class ExpressionServiceAsyncStub(ExpressionServiceStub):
@@ -42,7 +44,9 @@ class ExpressionServiceAsyncStub(ExpressionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recognize: _aio.UnaryUnaryMultiCallable[_understanding_pb2.RecognizeRequest, _understanding_pb2.RecognizeResponse]  # type: ignore[assignment]
-    """Recognises the expression of one face, from its expression, rotation and translation."""
+    """Recognises the expression of one face: from its expression, rotation and translation, or by a model that looks at pixels
+    or at a scan.
+    """
 
 class ExpressionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Recognises expressions."""
@@ -53,7 +57,9 @@ class ExpressionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _understanding_pb2.RecognizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_understanding_pb2.RecognizeResponse, _abc.Awaitable[_understanding_pb2.RecognizeResponse]]:
-        """Recognises the expression of one face, from its expression, rotation and translation."""
+        """Recognises the expression of one face: from its expression, rotation and translation, or by a model that looks at pixels
+        or at a scan.
+        """
 
 def add_ExpressionServiceServicer_to_server(servicer: ExpressionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -10,19 +10,21 @@ from PIL import Image
 
 from semface.access.callers import Scope
 from semface.descriptors import GROUPS, PORTION_GROUPS, Descriptors, portion_names
+from semface.errors import Reason, SemfaceError
 from semface.gateway import answers
 from semface.gateway.dependencies import (
     Choice,
     choose_media_type,
     parts,
 )
-from semface.gateway.pipeline import Coded, FaceChoice
+from semface.gateway.pipeline import Coded, FaceChoice, Pipeline
 from semface.gateway.security import admitted
-from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_source
+from semface.gateway.sources import Bitstream, Described, Photograph, Source, describe_body, read_source
 from semface.media_types import GLB_TYPE
 from semface.morphable import render as render_face
 from semface.morphable.blendshapes import decoded_weights
 from semface.morphable.gltf import head_glb
+from semface.recognisers import DEFAULT_RECOGNISER, RECOGNISERS, Recogniser, Seen, find_recogniser
 
 router = APIRouter(prefix="/v1", tags=["faces"], dependencies=[Depends(admitted(Scope.FACES))])
 
@@ -51,10 +53,26 @@ async def decode(
 
 
 @router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, Described))
-async def expression(request: Request) -> answers.Recognized:
-    """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent."""
+async def expression(
+    request: Request,
+    model: Annotated[
+        str,
+        Query(
+            description=f"What recognises: {', '.join(RECOGNISERS)}. The first is the default and reads what travels; "
+            "dan and slfer look at the pixels of a photograph.",
+            examples=["dan"],
+        ),
+    ] = DEFAULT_RECOGNISER.name,
+) -> answers.Recognized:
+    """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent.
+
+    A model that looks at pixels takes a photograph alone, and sees it as it is, not coded.
+    """
+    recogniser = find_recogniser(model)
     pipeline = parts(request).pipeline()
     source = await read_source(request, Photograph, Bitstream, Described)
+    if recogniser.sees is Seen.CROP:
+        return await _recognized_by_pixels(pipeline, recogniser, source)
     if isinstance(source, Described):
         understood = [await pipeline.understand_described(source, ["expression"])]
     elif isinstance(source, Bitstream):
@@ -67,6 +85,23 @@ async def expression(request: Request) -> answers.Recognized:
     faces = [told for told in map(answers.expression, understood) if told is not None]
     return answers.Recognized(
         faces=faces, models=pipeline.provenance.models, milliseconds=pipeline.provenance.milliseconds
+    )
+
+
+async def _recognized_by_pixels(pipeline: Pipeline, recogniser: Recogniser, source: Source) -> answers.Recognized:
+    if not isinstance(source, Photograph):
+        message = f"{recogniser.name} looks at pixels; send a photograph, or ask {DEFAULT_RECOGNISER.name}"
+        raise SemfaceError(Reason.FIELD_INVALID, message, field="model")
+    good = (await pipeline.extract(source, with_crops=True)).good_faces
+    crops = [face.crop for face in good if face.crop is not None]
+    told = await pipeline.recognize_views(recogniser, crops)
+    return answers.Recognized(
+        faces=[
+            answers.Expression.model_validate({"leading": face.leading, "confidences": face.confidences})
+            for face in told
+        ],
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
     )
 
 
