@@ -34,13 +34,14 @@ Tensor = tuple[str, int, Sequence[int]]
 
 
 def build_tiny_repository(path: Path) -> Path:
-    """Write all eight networks under ``path`` and return it. The same files come out every time."""
+    """Write the eight networks, and DAN, under ``path`` and return it. The same files come out every time."""
     path.mkdir(parents=True, exist_ok=True)
     _build_detector(path)
     _build_extraction(path)
     _build_codec(path)
     _build_expression(path)
     _build_verification(path)
+    _build_dan(path)
     return path
 
 
@@ -105,6 +106,27 @@ def _build_expression(path: Path) -> None:
         _vectors("descriptors", 70),
         _vectors("confidences", 8),
     )
+
+
+def _build_dan(path: Path) -> None:
+    random = np.random.default_rng(SEED + 3)
+    window, heads = CROP_SIZE // 4, 4
+    nodes = [
+        helper.make_node("Cast", ["crops"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["pooled"], kernel_shape=[window] * 2, strides=[window] * 2),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["confidences"], axis=1),
+        helper.make_node("Conv", ["pooled", "heads"], ["attention"]),
+    ]
+    constants = {
+        "weights": random.normal(0, 0.003, (4 * 4 * 3, 8)),
+        "heads": np.abs(random.normal(size=(heads, 3, 1, 1))),
+    }
+    crops = ("crops", TensorProto.UINT8, (CROP_SIZE, CROP_SIZE, 3))
+    attention = ("attention", TensorProto.FLOAT, (heads, 4, 4))
+    _write(path, "dan", nodes, constants, crops, _vectors("confidences", 8), attention)
 
 
 def _build_verification(path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from semface.meaning import OperatingPoint
 from tests.cli.conftest import Run
@@ -119,3 +119,25 @@ def test_a_target_in_bits_chooses_the_quality(run: Run, photo: Path, tmp_path: P
 def test_a_decoded_expression_is_told_as_blendshapes_where_asked(run: Run, bitstream: Path) -> None:
     assert len(answer(run, "decode", bitstream, "--blendshapes")["blendshapes"]) == 52
     assert "blendshapes" not in answer(run, "decode", bitstream)
+
+
+def test_dan_looks_at_the_pixels_and_shows_where(run: Run, photo: Path, bitstream: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "attention.png"
+    told = answer(run, "expression", photo, "--model", "dan", "--attention", drawn)
+    assert sum(told["expression"]["confidences"].values()) == pytest.approx(1.0, abs=1e-4)
+    assert [model["name"] for model in told["models"]] == ["dan"]
+    with Image.open(drawn) as picture:
+        # The crop, and one panel for each of four heads.
+        assert picture.size == (5 * picture.height, picture.height)
+        crop = picture.crop((0, 0, picture.height, picture.height))
+        heads = [picture.crop((n * picture.height, 0, (n + 1) * picture.height, picture.height)) for n in range(1, 5)]
+    assert all(head.tobytes() != crop.tobytes() for head in heads)
+    for arguments, reason in (
+        ((bitstream, "--model", "dan"), "FIELD_INVALID"),
+        ((photo, "--model", "slfer"), "MODEL_UNKNOWN"),
+        ((photo, "--model", "deepface"), "MODEL_UNKNOWN"),
+        ((photo, "--attention", drawn), "FIELD_INVALID"),
+    ):
+        done = run("expression", *arguments)
+        assert done.returncode != 0
+        assert reason in done.stderr

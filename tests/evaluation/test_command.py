@@ -46,6 +46,17 @@ def test_expression_judges_usable_pictures_only(pictures: Path, tiny_repository:
     assert result["accuracy"] <= 3 / 4
 
 
+def test_a_recogniser_of_pixels_is_judged_on_the_same_pictures(pictures: Path, tiny_repository: Path) -> None:
+    result = figures("expression", "--images", pictures, "--models", tiny_repository, "--model", "dan")
+    assert list(result) == EXPRESSION_KEYS
+    assert (result["images"], result["fallback"], result["skipped"]) == (4, 1, 1)
+    assert result["bits_mean"] is None
+    assert sum(map(sum, result["confusion"])) == 3
+    done = semface("expression", "--images", pictures, "--model", "dan", "--quality", "low")
+    assert done.returncode != 0
+    assert "FIELD_INVALID" in done.stderr
+
+
 def test_the_confusion_matrix_says_the_same_as_the_accuracies(pictures: Path, tiny_repository: Path) -> None:
     result = figures("expression", "--images", pictures, "--models", tiny_repository)
     classes, confusion = result["classes"], result["confusion"]

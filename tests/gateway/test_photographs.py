@@ -150,3 +150,21 @@ def test_a_target_in_bits_chooses_the_quality(client: httpx.Client, portrait: by
     assert len(coarse) < len(fine)
     both = client.post("/v1/encode", content=portrait, headers=JPEG, params={"bits": 300, "quality": 0})
     assert both.json()["reason"] == "FIELD_INVALID"
+
+
+def test_a_recogniser_of_pixels_is_asked_by_name(client: httpx.Client, portrait: bytes) -> None:
+    answer = client.post("/v1/expression?model=dan", content=portrait, headers=JPEG).raise_for_status().json()
+    (face,) = answer["faces"]
+    assert sum(face["confidences"].values()) == pytest.approx(1.0, abs=1e-4)
+    assert face["leading"] == max(face["confidences"], key=face["confidences"].__getitem__)
+    assert answer["models"][-1]["name"] == "dan"
+    # Nothing is coded for it.
+    assert "codec" not in [model["name"] for model in answer["models"]]
+
+
+def test_a_recogniser_of_pixels_takes_a_photograph_alone(client: httpx.Client, portrait: bytes, frame: bytes) -> None:
+    answer = client.post("/v1/expression?model=dan", content=frame, headers=BITSTREAM)
+    assert (answer.status_code, answer.json()["reason"]) == (422, "FIELD_INVALID")
+    for name in ("deepface", "slfer"):
+        answer = client.post(f"/v1/expression?model={name}", content=portrait, headers=JPEG)
+        assert (answer.status_code, answer.json()["reason"]) == (404, "MODEL_UNKNOWN")

@@ -16,8 +16,8 @@ from rich.table import Table
 from semface.cli.rate_accuracy import rate_accuracy
 from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.coding import portions_of
-from semface.evaluation.expression import read_labels
+from semface.evaluation.coding import UNCODED, portions_of
+from semface.evaluation.expression import ExpressionResult, evaluate_views, read_labels
 from semface.evaluation.geometry import (
     DEFAULT_COUNT,
     PhotographFigures,
@@ -42,6 +42,7 @@ from semface.evaluation.verification import parse_folds, read_pairs
 from semface.extraction.video import Video
 from semface.inference import open_engine
 from semface.meaning import EXPRESSIONS
+from semface.recognisers import DEFAULT_RECOGNISER, RECOGNISERS, Seen, find_recogniser
 from semface.rpc.settings import ServerSettings
 
 app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", rich_markup_mode=None)
@@ -102,16 +103,25 @@ def expression(
     models: Models = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first pictures.")] = None,
     cache: Cache = None,
+    model: Annotated[str, typer.Option(help=f"What recognises: {', '.join(RECOGNISERS)}.")] = DEFAULT_RECOGNISER.name,
     as_json: AsJson = False,
 ) -> None:
-    """Expression recognition on pictures with votes.csv in their zip, after coding: accuracy and calibration."""
-    archive = PictureArchive(images)
+    """Expression recognition on pictures with votes.csv in their zip, after coding: accuracy and calibration.
+
+    dan and slfer look at the pixels: nothing is coded then.
+    """
+    archive, recogniser = PictureArchive(images), find_recogniser(model)
     options = RunOptions(quality, portions_of(groups), cache, bits)
-    result = _run(
-        lambda path, progress: path.expression(archive, limit, options, progress),
-        models,
-        len(read_labels(archive, limit)),
-    )
+    if recogniser.sees is not Seen.DESCRIPTORS and (quality not in (None, UNCODED) or groups or bits or cache):
+        message = f"{recogniser.name} looks at pixels: --quality, --bits, --groups and --cache say nothing to it"
+        raise SemfaceError(Reason.FIELD_INVALID, message, field="model")
+
+    async def work(path: ServingPath, progress: Callable[[int], None]) -> ExpressionResult:
+        if recogniser.sees is Seen.DESCRIPTORS:
+            return await path.expression(archive, limit, options, progress)
+        return await evaluate_views(path.engine, recogniser, archive, limit, progress)
+
+    result = _run(work, models, len(read_labels(archive, limit)))
     figures = result.as_json()
     if as_json:
         _print(figures, as_json)

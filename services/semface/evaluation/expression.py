@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import ReceivedFaces
-from semface.evaluation.pictures import PictureArchive
+from semface.evaluation.pictures import PictureArchive, Progress, view_pictures
 from semface.evaluation.protocol import calibration_error, mean_class_accuracy
+from semface.inference.engine import Engine
 from semface.meaning import EXPRESSIONS
+from semface.recognisers import Recogniser
 from semface.understanding.core import Understanding
 
 VOTES_FILE = "votes.csv"
@@ -98,11 +100,47 @@ async def evaluate_expression(
     fallback: int,
     skipped: int,
 ) -> ExpressionResult:
-    """Judge the faces ``received`` of the pictures ``stems`` by ``labels``; other labelled pictures count as wrong.
+    """Judge the faces ``received`` of the pictures ``stems`` by ``labels``; see ``judge``."""
+    confidences = await understanding.expressions(received.descriptors, received.portions)
+    return judge(confidences, stems, labels, bits_mean=received.bits_mean, fallback=fallback, skipped=skipped)
+
+
+async def evaluate_views(
+    engine: Engine, recogniser: Recogniser, archive: PictureArchive, limit: int | None, progress: Progress
+) -> ExpressionResult:
+    """Judge ``recogniser``, which looks at crops, on the usable pictures of ``archive``, of these the first ``limit``.
+
+    Nothing is coded. Raises FIELD_INVALID when a picture is not in the zip, MODEL_UNKNOWN without the network.
+    """
+    labels, understanding = read_labels(archive, limit), Understanding(engine)
+    understanding.recogniser_model(recogniser)
+    stems = list(labels)
+    archive.require(stems)
+    rows: list[int] = []
+    told, fallback = [np.empty((0, len(recogniser.classes)), np.float32)], 0
+    async for views in view_pictures(engine, archive, stems, progress):
+        rows += views
+        fallback += sum(view.eyes is None for view in views.values())
+        crops = np.stack([view.crop for view in views.values()])
+        told.append((await understanding.recognitions(recogniser, crops))["confidences"])
+    seen = [stems[row] for row in rows]
+    skipped = len(stems) - len(seen)
+    return judge(np.concatenate(told), seen, labels, bits_mean=None, fallback=fallback, skipped=skipped)
+
+
+def judge(
+    confidences: NDArray[np.float32],
+    stems: list[str],
+    labels: Mapping[str, int],
+    *,
+    bits_mean: float | None,
+    fallback: int,
+    skipped: int,
+) -> ExpressionResult:
+    """Judge ``confidences`` (N, 8) of the pictures ``stems`` by ``labels``; other labelled pictures count as wrong.
 
     The calibration error is over the pictures that have a confidence.
     """
-    confidences = await understanding.expressions(received.descriptors, received.portions)
     place = {stem: row for row, stem in enumerate(stems)}
     truth = np.array(list(labels.values()))
     rows = np.array([place.get(stem, -1) for stem in labels])
@@ -117,7 +155,7 @@ async def evaluate_expression(
         accuracy=float(correct.mean()),
         mean_class_accuracy=mean_class_accuracy(predicted, truth),
         calibration_error=calibration_error(leading, correct[judged]) if judged.any() else None,
-        bits_mean=received.bits_mean,
+        bits_mean=bits_mean,
         images=len(truth),
         fallback=fallback,
         skipped=skipped,

@@ -150,33 +150,44 @@ async def describe_pictures(
 ) -> DescribedPictures:
     """Describe one face of each picture: the detector's, or the whole picture where it finds none (``fallback``).
 
-    Pictures are decoded in a thread ahead of the networks; crops go through the extraction network 64 at a time.
+    Crops go through the extraction network 64 at a time.
     """
-    detector, extractor = FaceDetector(engine), Extractor(engine)
-    free = asyncio.Semaphore(DETECTIONS_AT_ONCE)
+    extractor = Extractor(engine)
     described = DescribedPictures(
         tuple(stems),
         np.zeros((len(stems), DESCRIPTOR_SIZE), np.float32),
         np.zeros(len(stems), bool),
-        np.zeros(len(stems), bool),
+        np.ones(len(stems), bool),
     )
+    async for views in view_pictures(engine, archive, stems, progress):
+        rows = list(views)
+        described.skipped[rows] = False
+        described.fallback[rows] = [view.eyes is None for view in views.values()]
+        described.descriptors[rows] = await extractor.describe([view.crop for view in views.values()])
+    return described
 
-    async def crop(row: int, picture: Pixels) -> Pixels:
+
+async def view_pictures(
+    engine: Engine, archive: PictureArchive, stems: Sequence[str], progress: Progress
+) -> AsyncIterator[dict[int, FaceView]]:
+    """Yield the chosen faces of the pictures ``stems`` by their place in it, some at a time, without unreadable ones.
+
+    Pictures are decoded in a thread ahead of the networks.
+    """
+    detector, free = FaceDetector(engine), asyncio.Semaphore(DETECTIONS_AT_ONCE)
+
+    async def look(picture: Pixels) -> FaceView:
         async with free:
             view = await view_face(detector, picture)
-        described.fallback[row] = view.eyes is None
         progress(1)
-        return view.crop
+        return view
 
     async for first, pictures in _decoded(archive, stems):
         readable = {first + place: picture for place, picture in enumerate(pictures) if picture is not None}
-        missing = [row for row in range(first, first + len(pictures)) if row not in readable]
-        described.skipped[missing] = True
-        progress(len(missing))
-        crops = await asyncio.gather(*(crop(row, picture) for row, picture in readable.items()))
-        if crops:
-            described.descriptors[list(readable)] = await extractor.describe(crops)
-    return described
+        progress(len(pictures) - len(readable))
+        views = await asyncio.gather(*map(look, readable.values()))
+        if views:
+            yield dict(zip(readable, views, strict=True))
 
 
 async def crop_pictures(engine: Engine, archive: PictureArchive, stems: Sequence[str]) -> Pixels:
