@@ -2,6 +2,7 @@
 
     python -m training.identity_start                     # once: where the network starts
     python -m training.dan --output model_repository
+    python -m training.dan --output my_models --data affectnet=DIR                       # or raf-db=DIR, sfew=DIR
     python -m training.dan --heads 2 --clustering centre --no-partition --figures-only   # an ablation
 
 L = λ1·affinity + λ2·partition + cross-entropy with both λ 1, as in the paper; cross-entropy on the distribution of the
@@ -20,7 +21,10 @@ from training.dan_network import HEADS, AttentionNetwork, ClassCentres, partitio
 from training.expression import fitted_temperature
 from training.identity_start import load_start
 from training.network_export import Port
+from training.own_data import LABELLED_DATA
+from training.own_recipe import add_own_data, own_card, told_in_one_line
 from training.pixel_faces import PixelFaces, affine_maps, augmented, load_ferplus
+from training.pixel_own_faces import load_own_faces
 from training.pixel_recipe import (
     Figures,
     ServedRecogniser,
@@ -96,6 +100,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     """Return the recipe's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
+    add_own_data(parser, LABELLED_DATA)
     parser.add_argument("--heads", type=int, default=HEADS, help="cross-attention heads")
     parser.add_argument("--clustering", choices=("none", "centre", "affinity"), default="affinity")
     parser.add_argument("--partition", action=argparse.BooleanOptionalAction, default=True, help="the partition loss")
@@ -106,13 +111,20 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the recipe."""
     arguments = parse()
-    faces = load_ferplus()
+    with told_in_one_line():
+        faces = load_own_faces(*arguments.data, arguments.models) if arguments.data else load_ferplus()
     network, temperature, figures = train(faces, arguments)
     print(json.dumps({"accuracy": figures.accuracy, "mean_class_accuracy": figures.mean_class_accuracy}))
     if arguments.figures_only:
         return
     attention = Port("attention", (arguments.heads, MAP_SIDE, MAP_SIDE))
     folder = write_network(MODEL, served(network, temperature), arguments.output, attention, weights="byte")
+    if arguments.data:
+        counts = f"{int((~faces.selection).sum()):,} pictures to train on, {int(faces.selection.sum()):,} for selection"
+        columns = ("", "accuracy", "mean class accuracy", "calibration error (15 bins)")
+        row = ("pixels", figures.accuracy, figures.mean_class_accuracy, figures.calibration_error)
+        (folder / "card.md").write_text(own_card(MODEL, arguments, counts, columns, [row]))
+        return
     parameters = sum(parameter.numel() for parameter in network.parameters())
     told = {"parameters": parameters, "temperature": temperature, "epochs": arguments.epochs, "seed": arguments.seed}
     write_card(MODEL, folder, faces, figures, width=arguments.width, **told)

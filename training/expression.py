@@ -1,7 +1,7 @@
 """Train the expression network: 70 decoded numbers (expression, rotation, translation) to eight confidences.
 
     python -m training.expression --output model_repository
-    python -m training.expression --output my_models --data affectnet=DIR        # or raf-db=DIR
+    python -m training.expression --output my_models --data affectnet=DIR        # or raf-db=DIR, sfew=DIR
 
 Cross-entropy on the distribution of the FER+ votes over the eight classes, on uncoded and decoded descriptors mixed.
 The temperature is fitted on the selection part, decoded at the codec's default quality.

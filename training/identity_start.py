@@ -28,9 +28,9 @@ RATE: Final = 2e-3
 class IdentityImitator(nn.Module):
     """A residual network and one linear layer to the teacher's numbers."""
 
-    def __init__(self, width: int, *, squeeze_excitation: bool) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.backbone = ResidualNetwork(width, squeeze_excitation=squeeze_excitation)
+        self.backbone = ResidualNetwork(width)
         self.exit = nn.Linear(self.backbone.channels, SIZE)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -38,18 +38,22 @@ class IdentityImitator(nn.Module):
         return unit(self.exit(self.backbone(pictures).mean(dim=(2, 3))).float())
 
 
-def start_path(width: int, squeeze_excitation: bool) -> Path:
+def start_path(width: int) -> Path:
     """Return where the start of networks of that width is kept."""
-    kind = "-squeeze-excitation" if squeeze_excitation else ""
-    return datasets.cache() / "checkpoints" / f"identity-start-{width}{kind}.pt"
+    return datasets.cache() / "checkpoints" / f"identity-start-{width}.pt"
 
 
-def load_start(backbone: ResidualNetwork, width: int, *, squeeze_excitation: bool = False) -> None:
-    """Give ``backbone`` the weights of the start; raises FileNotFoundError where it was not made."""
-    path = start_path(width, squeeze_excitation)
+def load_start(backbone: ResidualNetwork, width: int) -> None:
+    """Give ``backbone`` the weights of the start; squeeze-and-excitation, which the start lacks, stays as it is.
+
+    Raises FileNotFoundError where the start was not made, ValueError where it is of another network.
+    """
+    path = start_path(width)
     if not path.exists():
         raise FileNotFoundError(f"{path} is absent; run training.identity_start --width {width} first")
-    backbone.load_state_dict(torch.load(path))
+    missing, unexpected = backbone.load_state_dict(torch.load(path), strict=False)
+    if unexpected or any("squeeze_excitation" not in name for name in missing):
+        raise ValueError(f"{path} is of another network")
 
 
 def load() -> tuple[Tensor, Tensor]:
@@ -82,13 +86,12 @@ def main() -> None:
     """Make the start and say how near it comes to the teacher."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--squeeze-excitation", action="store_true")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     faces, targets = load()
-    network = IdentityImitator(arguments.width, squeeze_excitation=arguments.squeeze_excitation)
+    network = IdentityImitator(arguments.width)
     network.to(memory_format=torch.channels_last)
 
     def loss_of(rows: Tensor, random: torch.Generator) -> Tensor:
@@ -97,7 +100,7 @@ def main() -> None:
             answers = network(pictures.contiguous(memory_format=torch.channels_last))
         return 1.0 - (answers.float() * targets[rows]).sum(dim=1).mean()
 
-    path = start_path(arguments.width, arguments.squeeze_excitation)
+    path = start_path(arguments.width)
     plan = Plan(arguments.epochs, BATCH, RATE, 0.05, arguments.seed, path.with_suffix(".training"))
     average = fit(network, loss_of, len(faces), plan, held_out_cosine)
     torch.save(average.backbone.state_dict(), path)

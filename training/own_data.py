@@ -1,4 +1,4 @@
-"""Readers of data sets that a user brings: AffectNet and RAF-DB for expressions; folders of people and VoxCeleb.
+"""Readers of data sets that a user brings: AffectNet, RAF-DB and SFEW for expressions; folders of people and VoxCeleb.
 
 Each reads the layout in which the data set is handed out, without decoding a picture, and says what is missing before
 anything long begins. None of these data sets comes with semface; each has terms of its own.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,14 @@ RAF_DB_CLASSES: Final[tuple[ExpressionName, ...]] = (
     "surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral",
 )  # fmt: skip
 """RAF-DB's numbers 1 to 7. It has no contempt."""
+SFEW_CLASSES: Final[Mapping[str, ExpressionName]] = MappingProxyType(
+    {
+        "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
+        "sad": "sadness", "surprise": "surprise",
+    }
+)  # fmt: skip
+"""SFEW's folders in lower case. It has no contempt."""
+SFEW_TRAINING: Final = ("Train_Aligned_Faces", "Train")
 NAMED: Final = 3
 """So many missing files are named in a message."""
 
@@ -142,6 +151,24 @@ def read_raf_db(folder: Path) -> LabelledPictures:
         raise IncompleteDataError(f"{base} lacks Image/aligned or Image/original; unpack aligned.zip or original.zip")
     files = [base / place / f"{Path(name).stem}{kinds[place]}.jpg" for name, _ in rows]
     return _labelled("raf-db", base / place, files, [RAF_DB_CLASSES[int(number) - 1] for _, number in rows], table)
+
+
+def read_sfew(folder: Path) -> LabelledPictures:
+    """Read the training part of SFEW 2.0: ``Train_Aligned_Faces`` or ``Train``, with a folder for each class.
+
+    Aligned faces where they are there, else whole frames. Raises IncompleteDataError.
+    """
+    root = next((folder / name for name in SFEW_TRAINING if (folder / name).is_dir()), None)
+    if root is None:
+        raise IncompleteDataError(f"{folder} lacks {' or '.join(SFEW_TRAINING)}")
+    # Some editions pack the part in a folder of its own name.
+    root = root / root.name if (root / root.name).is_dir() else root
+    places = {place.name.lower(): place for place in _folders(root)}
+    missing = [name for name in SFEW_CLASSES if name not in places or not _pictures_in(places[name])]
+    if missing:
+        raise IncompleteDataError(f"{root} lacks pictures of {_some(missing)}")
+    labelled = [(file, label) for name, label in SFEW_CLASSES.items() for file in _pictures_in(places[name])]
+    return _labelled("sfew", root, [file for file, _ in labelled], [label for _, label in labelled], root)
 
 
 def _labelled(
@@ -262,6 +289,7 @@ def _some(names: Sequence[str]) -> str:
 LABELLED_DATA: Final[Mapping[str, Callable[[Path], LabelledPictures]]] = {
     "affectnet": read_affectnet,
     "raf-db": read_raf_db,
+    "sfew": read_sfew,
 }
 """What ``training.expression --data NAME=DIR`` may name."""
 

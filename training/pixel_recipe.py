@@ -1,6 +1,8 @@
 """What the recipes of DAN and SLFER share: options, the network as it is served, its figures, its export and card."""
 
 import argparse
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +86,13 @@ def training_rows(faces: PixelFaces, arguments: argparse.Namespace) -> NDArray[n
 
 
 def plan_of(name: str, arguments: argparse.Namespace) -> Plan:
-    """Return the plan of the recipe ``name``; its check-point's name tells all options."""
-    told = "-".join(
-        f"{option}={value}"
-        for option, value in sorted(vars(arguments).items())
-        if option not in ("output", "figures_only")
-    )
-    checkpoint = datasets.cache() / "checkpoints" / f"{name}-{told}.pt"
+    """Return the plan of the recipe ``name``; its check-point is that of these options."""
+    # What is written and by whom faces are found changes no state.
+    told = {
+        key: str(value) for key, value in vars(arguments).items() if key not in ("output", "figures_only", "models")
+    }
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    checkpoint = datasets.cache() / "checkpoints" / f"{name}-{key}.pt"
     return Plan(arguments.epochs, BATCH, RATE, WEIGHT_DECAY, arguments.seed, checkpoint)
 
 

@@ -20,12 +20,11 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = max(channels // REDUCTION, 4)
+        last = nn.Conv2d(inner, channels, 1)
+        # It begins near one, so that the weights of a network without it are a start.
+        nn.init.constant_(last.bias, 2.0)
         self.weights = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(channels, inner, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(inner, channels, 1),
-            nn.Sigmoid(),
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, inner, 1), nn.ReLU(inplace=True), last, nn.Sigmoid()
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Train SLFER (Lv et al., Semantic Learning for Facial Expression Recognition): a face's pixels to eight confidences.
 
-    python -m training.identity_start --squeeze-excitation        # once: where the network starts
+    python -m training.identity_start                # once: where the network starts
+    python -m training.semantic_masks                # once: the parts of each face
     python -m training.slfer --output model_repository
     python -m training.slfer --segmentation 0 --classification 0 --no-squeeze-excitation --figures-only  # the baseline
 
@@ -52,7 +53,7 @@ def train(faces: PixelFaces, masks: Tensor, arguments: argparse.Namespace) -> tu
     attentive = arguments.squeeze_excitation
     network = SemanticNetwork(arguments.width, len(EXPRESSIONS), len(COMPONENTS), squeeze_excitation=attentive)
     if not arguments.scratch:
-        load_start(network.backbone, arguments.width, squeeze_excitation=attentive)
+        load_start(network.backbone, arguments.width)
     network.to(memory_format=torch.channels_last)
     rows = training_rows(faces, arguments)
     learned, held = faces.part(rows), faces.part(faces.selection.nonzero()[0])

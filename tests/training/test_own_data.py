@@ -17,6 +17,7 @@ from training.own_data import (
     read_affectnet,
     read_people,
     read_raf_db,
+    read_sfew,
     read_voxceleb,
 )
 
@@ -209,3 +210,29 @@ def test_a_data_set_is_named_with_its_folder() -> None:
         with pytest.raises(ValueError, match="affectnet, raf-db"):
             parse_data(wrong, LABELLED_DATA)
     assert set(PEOPLE_DATA) == {"casia-webface", "vggface2", "voxceleb"}
+
+
+def sfew(folder: Path, part: str = "Train_Aligned_Faces") -> Path:
+    for place, name in enumerate(("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")):
+        picture(folder / part / name / f"Film_{place}.png", 20 * place)
+    picture(folder / "Val_Aligned_Faces" / "Angry" / "Film_9.png", 9)
+    return folder
+
+
+@pytest.mark.parametrize("part", ["Train_Aligned_Faces", "Train", "Train_Aligned_Faces/Train_Aligned_Faces"])
+def test_sfew_is_read_by_its_folders_and_only_its_training_part(part: str, tmp_path: Path) -> None:
+    data = read_sfew(sfew(tmp_path, part))
+    assert [EXPRESSIONS[label] for label in data.labels] == [
+        "anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise",
+    ]  # fmt: skip
+    assert data.pictures[0].name == "sfew/Angry/Film_0.png"
+    assert all(picture.pixels() is not None for picture in data.pictures)
+
+
+def test_sfew_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteDataError, match="Train_Aligned_Faces or Train"):
+        read_sfew(tmp_path)
+    sfew(tmp_path)
+    (tmp_path / "Train_Aligned_Faces" / "Sad" / "Film_5.png").unlink()
+    with pytest.raises(IncompleteDataError, match="sad"):
+        read_sfew(tmp_path)

@@ -1,6 +1,7 @@
 """The recipes of DAN and SLFER on made-up faces: they learn, resume, and write networks that answer as they do."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ pytest.importorskip("tqdm")
 pytest.importorskip("scipy")
 
 import onnxruntime as ort  # noqa: E402
+from PIL import Image  # noqa: E402
 
+from semface.cli.models import build_detector  # noqa: E402
 from training import dan, pixel_training, recogniser_ablations, slfer  # noqa: E402
 from training.network_export import Port  # noqa: E402
 from training.pixel_faces import SIDE, PixelFaces, affine_maps, as_served, augmented, grey_crops, moved  # noqa: E402
@@ -88,6 +91,23 @@ def test_slfer_is_trained_with_masks_and_served_without(faces: PixelFaces, masks
     (confidences,) = answers(folder, crops)
     with torch.inference_mode():
         np.testing.assert_allclose(confidences, served(torch.from_numpy(crops))[0].numpy(), atol=2e-2)
+
+
+def test_dan_is_trained_on_a_users_own_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    for place, name in enumerate(("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")):
+        for number in range(12):
+            path = tmp_path / "sfew" / "Train" / name / f"Film_{place}_{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (60, 60, 3), dtype=np.uint8)).save(path)
+    repository = tmp_path / "repository"
+    build_detector(repository)
+    options = [*SMALL, "--data", f"sfew={tmp_path / 'sfew'}", "--models", str(repository), "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["dan", *options])
+    dan.main()
+    confidences, _ = answers(tmp_path / "dan", random.integers(0, 256, (2, 112, 112, 3), dtype=np.uint8))
+    np.testing.assert_allclose(confidences.sum(axis=1), 1.0, atol=1e-5)
+    assert "sfew" in (tmp_path / "dan" / "card.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["dan", "slfer"])
@@ -200,7 +220,7 @@ def test_options_name_a_checkpoint_each() -> None:
 
     assert path() != path("--heads", "2") != path("--no-partition")
     assert path() == path("--figures-only")
-    assert len(path("--heads", "12", "--labels", "0.125")) < 255
+    assert path() != path("--data", "sfew=a/b") != path("--data", "sfew=a/c")
 
 
 def test_bfloat16_is_used_where_the_processor_has_it() -> None:
