@@ -24,7 +24,7 @@ from training.pixel_training import Plan
 BATCH: Final = 64
 RATE: Final = 1.5e-3
 WEIGHT_DECAY: Final = 0.05
-EPOCHS: Final = 14
+EPOCHS: Final = 12
 WIDTH: Final = 32
 MAX_BATCH: Final = 64
 CARDS: Final = Path(__file__).with_name("cards")

@@ -125,7 +125,8 @@ def recognize_view(view: NDArray[np.generic], *, model: str) -> Call[answers.Rec
         raise SemfaceError(
             Reason.FIELD_INVALID, f"{recogniser.name} looks at descriptors; recognize asks it", field="model"
         )
-    source = understanding_pb2.FaceSource(**{recogniser.sees.value: recogniser.pack(view)})
+    source = understanding_pb2.FaceSource()
+    setattr(source, recogniser.sees.value, recogniser.pack(view))
     request = understanding_pb2.RecognizeRequest(face=source, model=model)
     return Call(understanding_pb2_grpc.ExpressionServiceStub, "Recognize", request, _recognition)
 
