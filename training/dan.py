@@ -118,7 +118,7 @@ def main() -> None:
     if arguments.figures_only:
         return
     attention = Port("attention", (arguments.heads, MAP_SIDE, MAP_SIDE))
-    folder = write_network(MODEL, served(network, temperature), arguments.output, attention, weights="byte")
+    folder = write_network(MODEL, served(network, temperature), arguments.output, attention, weights=arguments.weights)
     if arguments.data:
         counts = f"{int((~faces.selection).sum()):,} pictures to train on, {int(faces.selection.sum()):,} for selection"
         columns = ("", "accuracy", "mean class accuracy", "calibration error (15 bins)")
@@ -127,7 +127,7 @@ def main() -> None:
         return
     parameters = sum(parameter.numel() for parameter in network.parameters())
     told = {"parameters": parameters, "temperature": temperature, "epochs": arguments.epochs, "seed": arguments.seed}
-    write_card(MODEL, folder, faces, figures, width=arguments.width, **told)
+    write_card(MODEL, folder, faces, figures, width=arguments.width, weights=arguments.weights, **told)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 import argparse
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, get_args
 
 import numpy as np
 import torch
@@ -28,6 +29,11 @@ EPOCHS: Final = 12
 WIDTH: Final = 32
 MAX_BATCH: Final = 64
 CARDS: Final = Path(__file__).with_name("cards")
+
+KEPT: Final[Mapping[Weights, str]] = MappingProxyType(
+    {"half": "as 16-bit floats", "byte": "as 8-bit integers with a scale for each output channel"}
+)
+"""How matrices are kept, in the words of a card."""
 
 Answer = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -73,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", type=float, default=1.0, help="share of the training pictures that are learned from"
     )
+    parser.add_argument("--weights", choices=get_args(Weights), default="byte", help="how matrices are kept")
     parser.add_argument("--first", type=int, help="learn from the first pictures alone, for a trial")
 
 
@@ -89,7 +96,9 @@ def plan_of(name: str, arguments: argparse.Namespace) -> Plan:
     """Return the plan of the recipe ``name``; its check-point is that of these options."""
     # What is written and by whom faces are found changes no state.
     told = {
-        key: str(value) for key, value in vars(arguments).items() if key not in ("output", "figures_only", "models")
+        key: str(value)
+        for key, value in vars(arguments).items()
+        if key not in ("output", "figures_only", "models", "weights")
     }
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     checkpoint = datasets.cache() / "checkpoints" / f"{name}-{key}.pt"
@@ -132,7 +141,9 @@ def write_network(name: str, served: ServedRecogniser, output: Path, *more: Port
     return folder
 
 
-def write_card(name: str, folder: Path, faces: PixelFaces, figures: Figures, **told: object) -> None:
+def write_card(
+    name: str, folder: Path, faces: PixelFaces, figures: Figures, *, weights: Weights, **told: object
+) -> None:
     """Write the model card of ``name`` from its template."""
     labels = faces.labels.numpy()
     learned, held = labels[~faces.selection], labels[faces.selection]
@@ -150,6 +161,7 @@ def write_card(name: str, folder: Path, faces: PixelFaces, figures: Figures, **t
         mean_class_accuracy=figures.mean_class_accuracy,
         calibration_error=figures.calibration_error,
         recalls=recalls,
+        weights=KEPT[weights],
         **told,
     )
     (folder / "card.md").write_text(filled)

@@ -109,12 +109,12 @@ def main() -> None:
     if arguments.figures_only:
         return
     served = ServedRecogniser(network, lambda pictures: (network(pictures),), temperature)
-    folder = write_network(MODEL, served, arguments.output, weights="byte")
+    folder = write_network(MODEL, served, arguments.output, weights=arguments.weights)
     # What is dropped when the network answers is not counted.
     answering = nn.ModuleList([network.backbone, network.exit])
     parameters = sum(parameter.numel() for parameter in answering.parameters())
     told = {"parameters": parameters, "temperature": temperature, "epochs": arguments.epochs, "seed": arguments.seed}
-    write_card(MODEL, folder, faces, figures, width=arguments.width, **told)
+    write_card(MODEL, folder, faces, figures, width=arguments.width, weights=arguments.weights, **told)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def test_dan_is_trained_and_served_as_trained(faces: PixelFaces, tmp_path: Path)
     served = dan.served(network, temperature)
     attention = Port("attention", (4, 4, 4))
     folders = [write_network("dan", served, tmp_path / kind, attention, weights=kind) for kind in ("half", "byte")]
-    write_card("dan", folders[0], faces, figures, parameters=1, temperature=temperature, epochs=2, seed=3, width=4)
+    told = {"parameters": 1, "temperature": temperature, "epochs": 2, "seed": 3, "width": 4}
+    write_card("dan", folders[0], faces, figures, weights="half", **told)
+    assert "16-bit floats" in (folders[0] / "card.md").read_text()
     assert "{" not in (folders[0] / "card.md").read_text()
     crops = np.random.default_rng(1).integers(0, 256, (5, 112, 112, 3), dtype=np.uint8)
     with torch.inference_mode():
