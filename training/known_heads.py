@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.evaluation.geometry import HeadComparison
-from semface.evaluation.geometry_measures import Similarity, move, similarity
+from semface.morphable.similarity import Similarity, move, similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.extraction.alignment import Square
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, euler_angles, rotation_matrix

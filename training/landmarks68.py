@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from semface.evaluation.geometry_measures import move, nearest_on_surface, similarity
+from semface.evaluation.geometry_measures import nearest_on_surface
+from semface.morphable.similarity import move, similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.model import MorphableModel
 

@@ -8,6 +8,14 @@ ExpressionName = Literal["neutral", "happiness", "surprise", "sadness", "anger",
 EXPRESSIONS: Final[tuple[ExpressionName, ...]] = get_args(ExpressionName)
 """The eight classes in the order of the network's confidences."""
 
+ScanExpressionName = Literal[
+    "neutral", "smile", "mouth_stretch", "anger", "jaw_left", "jaw_right", "jaw_forward", "mouth_left", "mouth_right",
+    "dimpler", "lip_puckerer", "lip_funneler", "sadness", "lip_roll", "eye_closed", "brow_raiser",
+]  # fmt: skip
+
+SCAN_EXPRESSIONS: Final[tuple[ScanExpressionName, ...]] = get_args(ScanExpressionName)
+"""The sixteen classes that are told of a 3-D scan: those of FaceScape that the AMDFN paper uses, in its order."""
+
 EMBEDDING_SIZE: Final = 512
 """How many numbers an embedding has."""
 

@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from semface.evaluation.geometry_measures import (
-    carry,
-    identity_ratio,
-    move,
-    nearest_on_surface,
-    normalised_mean_error,
-    similarity,
-)
+from semface.evaluation.geometry_measures import carry, identity_ratio, nearest_on_surface, normalised_mean_error
+from semface.morphable.similarity import move, similarity
 from semface.morphable.camera import rotation_matrix
 
 POINTS = np.random.default_rng(5).normal(size=(40, 3))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("scipy", reason="training needs the extra `training`")
 
-from semface.evaluation.geometry_measures import similarity
+from semface.morphable.similarity import similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.model import MorphableModel
 from training.datasets import root

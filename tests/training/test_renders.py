@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("tqdm", reason="training needs the extra `training`")
 
 from semface.evaluation.geometry import HeadComparison
-from semface.evaluation.geometry_measures import Similarity, move
+from semface.morphable.similarity import Similarity, move
 from semface.evaluation.synthetic_faces import FaceGenerator, IctModel
 from semface.morphable.camera import project
 from semface.morphable.model import MorphableModel

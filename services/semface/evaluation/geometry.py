@@ -20,17 +20,8 @@ from numpy.typing import NDArray
 
 from semface.descriptors import GROUPS, Descriptors, split
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.geometry_measures import (
-    OUTER_EYES_68,
-    OUTER_EYES_468,
-    carry,
-    identity_ratio,
-    mean_distance,
-    move,
-    nearest_on_surface,
-    normalised_mean_error,
-    similarity,
-)
+from semface.evaluation.geometry_measures import OUTER_EYES_68, OUTER_EYES_468, carry, identity_ratio, mean_distance, nearest_on_surface, normalised_mean_error
+from semface.morphable.similarity import move, similarity
 from semface.evaluation.landmark_teacher import LandmarkTeacher
 from semface.evaluation.pictures import CROP_BATCH, FaceView, PictureArchive, Pixels, Progress, view_face
 from semface.evaluation.synthetic_faces import SHOWN_EXPRESSIONS, FaceGenerator, IctModel, SyntheticFace

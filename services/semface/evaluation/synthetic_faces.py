@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.geometry_measures import carry, move, nearest_on_surface, similarity
+from semface.evaluation.geometry_measures import carry, nearest_on_surface
+from semface.morphable.similarity import move, similarity
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.illumination import CHANNELS, HARMONICS, shading
 from semface.morphable.model import MorphableModel, vertex_normals
@@ -204,7 +205,7 @@ class FaceGenerator:
         fragments = rasterize(pixels * SUPERSAMPLING, depth[0], triangles, size, size)
         normals = vertex_normals(vertices, triangles) @ rotation_matrix(rotation)[0].T
         tone = random.uniform(*SKIN_TONES) * random.normal(1.0, TINT_SPREAD, CHANNELS)
-        colours = np.clip(self._albedo * tone * shading(normals[None], _random_light(random))[0], 0.0, 255.0)
+        colours = np.clip(self._albedo * tone * shading(normals[None], random_light(random))[0], 0.0, 255.0)
         picture = _random_background(random, size)
         seen = fragments.triangle >= 0
         corners = colours[triangles[fragments.triangle[seen]]]
@@ -222,7 +223,7 @@ def skin_places(ict: IctModel, model: MorphableModel) -> tuple[NDArray[np.int32]
     return nearest_on_surface(placed, model.mean_shape, known)
 
 
-def _random_light(random: np.random.Generator) -> Array:
+def random_light(random: np.random.Generator) -> Array:
     """Return γ (1, 27): one light for the three channels, which differ a little."""
     common = random.normal(0.0, LIGHT_SPREAD)
     return (common + random.normal(0.0, TINT_SPREAD, (CHANNELS, HARMONICS))).reshape(1, -1)

@@ -1,0 +1,1 @@
+"""From a 3-D scan of a face to its attribute images."""
