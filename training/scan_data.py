@@ -22,8 +22,8 @@ from semface.extraction.core import Extractor
 from semface.inference.embedded import EmbeddedEngine
 from semface.meaning import SCAN_EXPRESSIONS
 from semface.morphable.model import MorphableModel
-from semface.scans.attribute_images import CHANNELS, IMAGE_SIZE
-from semface.scans.core import ScanReader
+from semface.extraction.scans.attribute_images import CHANNELS, IMAGE_SIZE
+from semface.extraction.scans.core import ScanReader
 from training.datasets import REPOSITORY, cache, root
 
 

@@ -19,8 +19,8 @@ from semface.meaning import SCAN_EXPRESSIONS, ScanExpressionName
 from semface.morphable.camera import rotation_matrix
 from semface.morphable.illumination import shading
 from semface.morphable.model import MorphableModel
-from semface.scans.mesh import Scan
-from semface.scans.surface import vertex_normals
+from semface.extraction.scans.mesh import Scan
+from semface.extraction.scans.surface import vertex_normals
 
 PEOPLE: Final = 251
 TRAINING_PEOPLE: Final = 200

@@ -18,8 +18,8 @@ from semface.extraction.core import Extractor, Face
 from semface.morphable.camera import project
 from semface.morphable.model import MorphableModel
 from semface.morphable.similarity import Similarity, similarity
-from semface.scans.frontal_view import FrontalView, view
-from semface.scans.mesh import Array, Scan
+from semface.extraction.scans.frontal_view import FrontalView, view
+from semface.extraction.scans.mesh import Array, Scan
 
 STEADY_LANDMARKS: Final = (27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45)
 """Of the 68 landmarks those that an expression hardly moves: the nose, and the corners of the eyes."""

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.morphable.rasterizer import Fragments, rasterize
-from semface.scans.mesh import Array, Scan, joined
-from semface.scans.surface import vertex_normals
+from semface.extraction.scans.mesh import Array, Scan, joined
+from semface.extraction.scans.surface import vertex_normals
 
 VIEW_SIZE: Final = 192
 """Side of the picture, in pixels: a face that fills a sixth of it is found."""

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.scans.mesh import Array, Triangles
+from semface.extraction.scans.mesh import Array, Triangles
 
 RING: Final = 8
 """Neighbours of a vertex that are looked at, at most; of a regular mesh it has six."""

@@ -3,9 +3,9 @@
 import asyncio
 
 from semface.extraction.core import Extractor
-from semface.scans.alignment import FaceAligner
-from semface.scans.attribute_images import AttributeImages, attribute_images
-from semface.scans.mesh import Scan, check_scan, joined, outward
+from semface.extraction.scans.alignment import FaceAligner
+from semface.extraction.scans.attribute_images import AttributeImages, attribute_images
+from semface.extraction.scans.mesh import Scan, check_scan, joined, outward
 
 
 class ScanReader:
