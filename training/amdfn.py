@@ -48,9 +48,9 @@ class ScanExpressionRecognizer(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, attributes: Tensor) -> Tensor:
+    def forward(self, attribute_images: Tensor) -> Tensor:
         """Return confidences (N, 16) of attribute images (N, 8, 112, 112)."""
-        return self.network(attributes).softmax(dim=1)
+        return self.network(attribute_images).softmax(dim=1)
 
 
 def train(arguments: argparse.Namespace) -> AttentionFusionNetwork:
@@ -193,7 +193,7 @@ def main() -> None:
     if arguments.output is None:
         return
     folder = arguments.output / MODEL
-    source = Port("attributes", (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE))
+    source = Port("attribute_images", (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE))
     served = ScanExpressionRecognizer(network.to(memory_format=torch.contiguous_format))
     export_network(served, folder, source, Port("confidences", (len(SCAN_EXPRESSIONS),)), max_batch_size=32)
     (folder / "card.md").write_text(card(network, figures, confusion, arguments.epochs))

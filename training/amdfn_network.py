@@ -88,6 +88,12 @@ class Backbone(nn.Module):
         return features
 
 
+def _reduction(inputs: int, outputs: int, halvings: int) -> nn.Sequential:
+    """Return what brings features to the size of the last stage's: pooling ``halvings`` times, and a convolution."""
+    pools = [nn.AvgPool2d(3, 2, 1) for _ in range(halvings)]
+    return nn.Sequential(*pools, nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
 class AttentionFusionNetwork(nn.Module):
     """AMDFN itself. Without ``attention`` the last stage and the shallow features alone are summed."""
 
@@ -102,12 +108,11 @@ class AttentionFusionNetwork(nn.Module):
         self.channels = list(channels)
         self.backbone = Backbone(len(self.channels), width)
         *lower, last = self.backbone.widths
-        self.shallow = nn.Sequential(nn.AdaptiveMaxPool2d(4), nn.Conv2d(width, last, 1, bias=False), nn.BatchNorm2d(last))
+        self.shallow = _reduction(width, last, STAGES)
         self.attention = LayerAttention() if attention else None
         if attention:
             self.reductions = nn.ModuleList(
-                nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Conv2d(outputs, last, 1, bias=False), nn.BatchNorm2d(last))
-                for outputs in lower
+                _reduction(outputs, last, STAGES - 1 - stage) for stage, outputs in enumerate(lower)
             )
             self.fusion = nn.Sequential(nn.Conv2d(STAGES * last, last, 1, bias=False), nn.BatchNorm2d(last))
         self.dropout = nn.Dropout(0.3)
