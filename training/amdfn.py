@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from semface.evaluation.protocol import calibration_error
 from semface.evaluation.synthetic_scans import PEOPLE, TRAINING_PEOPLE
-from semface.meaning import SCAN_EXPRESSIONS
 from semface.extraction.scans.attribute_images import CHANNELS, IMAGE_SIZE
+from semface.meaning import SCAN_EXPRESSIONS
 from training.amdfn_augmentation import augment
 from training.amdfn_network import ATTRIBUTES, WIDTH, AttentionFusionNetwork, parameter_count
 from training.datasets import cache

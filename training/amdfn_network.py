@@ -11,8 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from semface.meaning import SCAN_EXPRESSIONS
 from semface.extraction.scans.attribute_images import CHANNELS
+from semface.meaning import SCAN_EXPRESSIONS
 
 WIDTH: Final = 32
 """Channels of the first stage: half of ResNet-18's."""
@@ -68,9 +68,7 @@ class Backbone(nn.Module):
 
     def __init__(self, channels: int, width: int = WIDTH) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         widths = [width << stage for stage in range(STAGES)]
         self.stages = nn.ModuleList(
             nn.Sequential(Block(inputs, outputs, stride), Block(outputs, outputs, 1))

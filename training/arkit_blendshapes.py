@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.morphable.similarity import move, similarity
 from semface.evaluation.synthetic_faces import IctModel, skin_places
 from semface.morphable.blendshapes import ARKIT_NAMES, BLENDSHAPES_FILE, expression_hash
 from semface.morphable.model import MorphableModel
+from semface.morphable.similarity import move, similarity
 from training import datasets
 
 STILLNESS: Final = 0.02

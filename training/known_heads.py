@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.evaluation.geometry import HeadComparison
-from semface.morphable.similarity import Similarity, move, similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.extraction.alignment import Square
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH, euler_angles, rotation_matrix
 from semface.morphable.model import MorphableModel
+from semface.morphable.similarity import Similarity, move, similarity
 
 PEOPLE_STREAM: Final = 7001
 """First number of the random streams of people; the evaluation draws from the stream 0."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from semface.evaluation.geometry_measures import nearest_on_surface
-from semface.morphable.similarity import move, similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.model import MorphableModel
+from semface.morphable.similarity import move, similarity
 
 FEATURES: Final = (8, 30, 33, 36, 39, 42, 45, 48, 51, 54, 57, 62)
 """Chin, tip and base of the nose, corners of the eyes, corners and middles of the lips, among the 68."""

@@ -20,8 +20,8 @@ from scipy.spatial import cKDTree
 from semface.descriptors import GROUP_SIZES
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.geometry_measures import nearest_on_surface
-from semface.morphable.similarity import move, similarity
 from semface.morphable.model import MorphableModel
+from semface.morphable.similarity import move, similarity
 from training.morphable_model import save
 
 DECIMETRE: Final = 100.0

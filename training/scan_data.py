@@ -19,11 +19,11 @@ from semface.errors import Reason, SemfaceError
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.synthetic_scans import PEOPLE, TRAINING_PEOPLE, ScanGenerator
 from semface.extraction.core import Extractor
+from semface.extraction.scans.attribute_images import CHANNELS, IMAGE_SIZE
+from semface.extraction.scans.core import ScanReader
 from semface.inference.embedded import EmbeddedEngine
 from semface.meaning import SCAN_EXPRESSIONS
 from semface.morphable.model import MorphableModel
-from semface.extraction.scans.attribute_images import CHANNELS, IMAGE_SIZE
-from semface.extraction.scans.core import ScanReader
 from training.datasets import REPOSITORY, cache, root
 
 

@@ -10,6 +10,9 @@ LINES_TYPE: Final = "application/x-ndjson"
 
 GLB_TYPE: Final = "model/gltf-binary"
 
+SCAN_TYPES: Final = (GLB_TYPE, "model/gltf+json", "model/obj", "model/ply")
+"""The media types of the 3-D scans that are taken; PLY has none that is registered."""
+
 PHOTOGRAPH_SIGNATURES: Final = MappingProxyType(
     {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 )

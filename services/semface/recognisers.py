@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
-from semface.meaning import EXPRESSIONS
+from semface.meaning import EXPRESSIONS, SCAN_EXPRESSIONS
 
 CROP_SIZE: Final = 112
 """Side in pixels of the crop of a face square, as extraction cuts it and networks see it."""
+ATTRIBUTE_IMAGES: Final = (8, CROP_SIZE, CROP_SIZE)
+"""Shape of the attribute images of a 3-D scan, as extraction draws them and networks see them."""
 
 
 class Seen(StrEnum):
@@ -77,6 +79,9 @@ RECOGNISERS: Final[Mapping[str, Recogniser]] = MappingProxyType(
             DEFAULT_RECOGNISER,
             Recogniser("dan", Seen.CROP, "crops", _CROP, "uint8"),
             Recogniser("slfer", Seen.CROP, "crops", _CROP, "uint8"),
+            Recogniser(
+                "amdfn", Seen.ATTRIBUTE_IMAGES, "attribute_images", ATTRIBUTE_IMAGES, "float32", SCAN_EXPRESSIONS
+            ),
         )
     }
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from semface.evaluation.geometry_measures import carry, identity_ratio, nearest_on_surface, normalised_mean_error
-from semface.morphable.similarity import move, similarity
 from semface.morphable.camera import rotation_matrix
+from semface.morphable.similarity import move, similarity
 
 POINTS = np.random.default_rng(5).normal(size=(40, 3))
 TURN = rotation_matrix(np.array([[0.3, -0.7, 0.2]]))[0]

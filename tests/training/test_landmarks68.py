@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 pytest.importorskip("scipy", reason="training needs the extra `training`")
 
-from semface.morphable.similarity import similarity
 from semface.evaluation.synthetic_faces import IctModel
 from semface.morphable.model import MorphableModel
+from semface.morphable.similarity import similarity
 from training.datasets import root
 from training.landmarks68 import MIRROR_68, carried_landmarks, choose_landmarks68, with_landmarks68
 

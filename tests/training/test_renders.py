@@ -6,10 +6,10 @@ import pytest
 pytest.importorskip("tqdm", reason="training needs the extra `training`")
 
 from semface.evaluation.geometry import HeadComparison
-from semface.morphable.similarity import Similarity, move
 from semface.evaluation.synthetic_faces import FaceGenerator, IctModel
 from semface.morphable.camera import project
 from semface.morphable.model import MorphableModel
+from semface.morphable.similarity import Similarity, move
 from training.datasets import REPOSITORY, root
 from training.known_heads import HeadFits, KnownFaces, our_pose, random_pose, shown_people
 from training.render_pictures import CANVAS, Painter, photographed

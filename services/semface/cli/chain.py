@@ -55,12 +55,12 @@ class Chain:
 
     async def faces(self, photograph: Input) -> list[Face]:
         """Return the faces of ``photograph`` in reading order; refuses what the extraction service would refuse."""
-        with _naming(photograph.path):
+        with naming(photograph.path):
             return await self.extractor.extract_some(decode_image(photograph.data, self.image_limits))
 
     async def face(self, photograph: Input, *, largest: bool) -> Face:
         """Return the one good face of ``photograph``; raises SEVERAL_FACES unless the ``largest`` will do."""
-        with _naming(photograph.path):
+        with naming(photograph.path):
             rgb = decode_image(photograph.data, self.image_limits)
             return await self.extractor.extract_only(rgb, largest=largest)
 
@@ -90,11 +90,13 @@ class Chain:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Say in what the block raises which file it is about."""
     try:
         yield
     except SemfaceError as error:
+        if error.message.startswith(str(path)):
+            raise
         raise SemfaceError(error.reason, f"{path}: {error.message}", field=error.field) from error
 
 

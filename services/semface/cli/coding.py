@@ -20,6 +20,9 @@ Photo = Annotated[
     Path, typer.Argument(help="A photograph (JPEG, PNG, WebP); encode takes a video too.", exists=True, dir_okay=False)
 ]
 Input = Annotated[Path, typer.Argument(help="A photograph or a bitstream file.", exists=True, dir_okay=False)]
+SeenInput = Annotated[
+    Path, typer.Argument(help="A photograph, a bitstream file or a 3-D scan.", exists=True, dir_okay=False)
+]
 Quality = Annotated[str | None, typer.Option(help="Name or number of a quality of the codec.")]
 Bits = Annotated[
     int | None,
@@ -133,22 +136,29 @@ def decode(
 
 @app.command()
 def expression(
-    source: Input,
+    source: SeenInput,
     face: Largest = "only",
     model: Annotated[str, typer.Option(help=f"What recognises: {', '.join(RECOGNISERS)}.")] = DEFAULT_RECOGNISER.name,
     attention: Annotated[
         Path | None, typer.Option(help="Also draw where each head of dan looks, as a PNG.", metavar="PNG")
     ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="Also draw the attribute images of a scan, as a PNG.", metavar="PNG")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Recognise the expression of a photograph (from its decoded numbers) or of a bitstream.
 
-    dan and slfer look at the pixels of a photograph instead, as it is, not coded.
+    dan and slfer look at the pixels of a photograph instead, as it is, not coded; amdfn at a 3-D scan (OBJ, PLY, glTF).
     """
     from semface.cli.chain import read_input, with_chain
-    from semface.cli.recognising import recognise_view
+    from semface.cli.recognising import recognise_scan, recognise_view
 
-    given, recogniser = read_input(source), find_recogniser(model)
+    recogniser = find_recogniser(model)
+    if recogniser.sees is Seen.ATTRIBUTE_IMAGES or attributes is not None:
+        show(with_chain(lambda chain: recognise_scan(chain, source, recogniser, attributes)), as_json)
+        return
+    given = read_input(source)
     if recogniser.sees is not Seen.DESCRIPTORS or attention is not None:
         show(
             with_chain(lambda chain: recognise_view(chain, given, recogniser, attention, largest=is_largest(face))),

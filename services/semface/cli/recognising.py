@@ -1,4 +1,4 @@
-"""``semface expression`` by a recogniser that looks at pixels, and pictures of where it looks."""
+"""``semface expression`` by a recogniser that looks at pixels or at a scan, and pictures of what it sees."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semface.cli.chain import Chain, Input
+from semface.cli.chain import Chain, Input, naming
 from semface.errors import Reason, SemfaceError
+from semface.evaluation.attribute_sheet import attribute_sheet
+from semface.extraction.scans.core import ScanReader
+from semface.extraction.scans.reading import read_scan_file
 from semface.recognisers import Recogniser, Seen
 
 PANEL: Final = 224
@@ -41,9 +44,42 @@ async def recognise_view(
             raise SemfaceError(Reason.FIELD_INVALID, message, field="attention")
         Image.fromarray(draw_attention(crop, answer["attention"][0])).save(attention, "PNG")
         drawn = {"attention": str(attention)}
-    told = dict(zip(recogniser.classes, map(float, answer["confidences"][0]), strict=True))
-    expression = {"leading": max(told, key=told.__getitem__), "confidences": told}
-    return {"expression": expression, **drawn, "models": [chain.model(recogniser.name)]}
+    return {
+        "expression": _told(recogniser, answer["confidences"][0]),
+        **drawn,
+        "models": [chain.model(recogniser.name)],
+    }
+
+
+async def recognise_scan(chain: Chain, path: Path, recogniser: Recogniser, attributes: Path | None) -> dict[str, Any]:
+    """Return expression and models of the one face of the scan at ``path``; draw its attribute images where wanted.
+
+    Raises FIELD_INVALID for attribute images of a recogniser that sees none; what reading the scan raises; MODEL_UNKNOWN
+    where the repository lacks the network.
+    """
+    if recogniser.sees is not Seen.ATTRIBUTE_IMAGES:
+        message = f"{recogniser.name} sees no attribute images; --model amdfn does"
+        raise SemfaceError(Reason.FIELD_INVALID, message, field="attributes")
+    with naming(path):
+        scan = read_scan_file(path)
+        found = await ScanReader(chain.extractor).attribute_images(scan)
+    drawn = {}
+    if attributes is not None:
+        attribute_sheet([found.images]).save(attributes, "PNG")
+        drawn = {"attributes": str(attributes)}
+    answer = await chain.understanding.recognitions(recogniser, found.images[None])
+    return {
+        "expression": _told(recogniser, answer["confidences"][0]),
+        "textured": found.textured,
+        "covered": round(found.covered, 4),
+        **drawn,
+        "models": [chain.model(name) for name in ("descriptor_extraction", recogniser.name)],
+    }
+
+
+def _told(recogniser: Recogniser, confidences: NDArray[np.float32]) -> dict[str, Any]:
+    told = dict(zip(recogniser.classes, map(float, confidences), strict=True))
+    return {"leading": max(told, key=told.__getitem__), "confidences": told}
 
 
 def draw_attention(crop: NDArray[np.uint8], attention: NDArray[np.float32]) -> NDArray[np.uint8]:

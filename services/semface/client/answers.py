@@ -87,6 +87,19 @@ class Extraction:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanReading:
+    """The face of one 3-D scan: ``attribute_images`` float32 (8, 112, 112), for a recogniser that looks at scans."""
+
+    attribute_images: NDArray[np.float32]
+    textured: bool
+    """Whether the scan has colours; without them the last three images are 0."""
+    covered: float
+    """The part of the face's middle that the scan covers, 0 to 1."""
+    models: list[Model]
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A coded face."""
 

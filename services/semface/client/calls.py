@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
@@ -22,7 +23,7 @@ from semface.messages import (
     unpack_portions,
     unpack_vector,
 )
-from semface.recognisers import CROP_SIZE, Seen, find_recogniser
+from semface.recognisers import ATTRIBUTE_IMAGES, CROP_SIZE, Seen, find_recogniser
 from semface.v1 import (
     codec_pb2,
     codec_pb2_grpc,
@@ -76,6 +77,12 @@ def extract(image: bytes, *, with_crops: bool = False) -> Call[answers.Extractio
     """Find and describe the faces of ``image`` (JPEG, PNG or WebP), ``with_crops`` of each where they are wanted."""
     request = extraction_pb2.ExtractRequest(image=image, with_crops=with_crops)
     return Call(extraction_pb2_grpc.ExtractionServiceStub, "Extract", request, read_extraction)
+
+
+def read_scan(scan: bytes) -> Call[answers.ScanReading]:
+    """Find the face of ``scan`` (an OBJ, PLY or glTF file) and draw its attribute images."""
+    request = extraction_pb2.ReadScanRequest(scan=scan)
+    return Call(extraction_pb2_grpc.ExtractionServiceStub, "ReadScan", request, _scan_reading)
 
 
 def encode(
@@ -241,6 +248,15 @@ def _face(message: extraction_pb2.Face, field: str) -> answers.Face:
         message.id,
         _crop(message.crop, f"{field}.crop") if message.crop else None,
     )
+
+
+def _scan_reading(message: extraction_pb2.ReadScanResponse) -> answers.ScanReading:
+    size = 4 * prod(ATTRIBUTE_IMAGES)
+    if len(message.attribute_images) != size:
+        raise SemfaceError(Reason.DESCRIPTOR_SHAPE, f"attribute_images has {size} bytes", field="attribute_images")
+    images = np.frombuffer(message.attribute_images, "<f4").reshape(ATTRIBUTE_IMAGES).astype(np.float32)
+    models = [_model(model) for model in message.models]
+    return answers.ScanReading(images, message.textured, message.covered, models, _timings(message.timings))
 
 
 def _crop(data: bytes, field: str) -> NDArray[np.uint8]:

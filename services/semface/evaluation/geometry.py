@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 
 from semface.descriptors import GROUPS, Descriptors, split
 from semface.errors import Reason, SemfaceError
-from semface.evaluation.geometry_measures import OUTER_EYES_68, OUTER_EYES_468, carry, identity_ratio, mean_distance, nearest_on_surface, normalised_mean_error
-from semface.morphable.similarity import move, similarity
+from semface.evaluation.geometry_measures import (
+    OUTER_EYES_68,
+    OUTER_EYES_468,
+    carry,
+    identity_ratio,
+    mean_distance,
+    nearest_on_surface,
+    normalised_mean_error,
+)
 from semface.evaluation.landmark_teacher import LandmarkTeacher
 from semface.evaluation.pictures import CROP_BATCH, FaceView, PictureArchive, Pixels, Progress, view_face
 from semface.evaluation.synthetic_faces import SHOWN_EXPRESSIONS, FaceGenerator, IctModel, SyntheticFace
@@ -32,6 +39,7 @@ from semface.inference.engine import Engine
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.model import MorphableModel
 from semface.morphable.rendering import draw
+from semface.morphable.similarity import move, similarity
 
 DEFAULT_COUNT: Final = 500
 """Renders that are judged when nothing else is asked for."""

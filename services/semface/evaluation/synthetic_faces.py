@@ -15,11 +15,11 @@ from PIL import Image
 
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.geometry_measures import carry, nearest_on_surface
-from semface.morphable.similarity import move, similarity
 from semface.morphable.camera import project, rotation_matrix
 from semface.morphable.illumination import CHANNELS, HARMONICS, shading
 from semface.morphable.model import MorphableModel, vertex_normals
 from semface.morphable.rasterizer import rasterize
+from semface.morphable.similarity import move, similarity
 
 MILLIMETRES: Final = 10.0
 """Millimetres in the file's unit, the centimetre."""

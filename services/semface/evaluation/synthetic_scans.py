@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from semface.descriptors import GROUP_SIZES
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.synthetic_faces import EYE_CENTRE, EYE_WHITE, MOUTH_INSIDE, IctModel, random_light, skin_places
+from semface.extraction.scans.mesh import Scan
+from semface.extraction.scans.surface import vertex_normals
 from semface.meaning import SCAN_EXPRESSIONS, ScanExpressionName
 from semface.morphable.camera import rotation_matrix
 from semface.morphable.illumination import shading
 from semface.morphable.model import MorphableModel
-from semface.extraction.scans.mesh import Scan
-from semface.extraction.scans.surface import vertex_normals
 
 PEOPLE: Final = 251
 TRAINING_PEOPLE: Final = 200
@@ -142,7 +142,10 @@ class ScanGenerator:
 
 
 def _with_holes(
-    vertices: NDArray[np.floating], normals: NDArray[np.float32], triangles: NDArray[np.int32], random: np.random.Generator
+    vertices: NDArray[np.floating],
+    normals: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    random: np.random.Generator,
 ) -> NDArray[np.int32]:
     """Return ``triangles`` without those in some round holes where the surface faces the scanner."""
     facing = np.flatnonzero(normals[:, 2] > 0.3)

@@ -1,9 +1,9 @@
 """The gRPC service of extraction: a thin adapter over the core."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc.aio
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from semface.extraction.core import Extractor, Face
 from semface.extraction.image import ImageLimits, decode_image
+from semface.extraction.scans.attribute_images import AttributeImages
+from semface.extraction.scans.core import ScanReader
+from semface.extraction.scans.reading import read_scan
 from semface.extraction.settings import ExtractionSettings
 from semface.extraction.tracking import Tracker
 from semface.inference.engine import Engine
@@ -18,6 +21,8 @@ from semface.messages import pack_descriptors, pack_model
 from semface.rpc.server import Service
 from semface.rpc.timing import CallClock, current_clock
 from semface.v1 import descriptors_pb2, extraction_pb2, extraction_pb2_grpc
+
+Result = TypeVar("Result")
 
 Search = Callable[[NDArray[np.uint8]], Awaitable[list[Face]]]
 """What finds the faces of a picture."""
@@ -31,6 +36,7 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
     def __init__(self, extractor: Extractor, limits: ImageLimits, max_decoding: int) -> None:
         """Answer with ``extractor`` for pictures within ``limits``, ``max_decoding`` at once."""
         self._extractor = extractor
+        self._scans = ScanReader(extractor)
         self._limits = limits
         self._places = asyncio.Semaphore(max_decoding)
         self._working: set[asyncio.Task[Any]] = set()
@@ -71,11 +77,34 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
             )
             frame_number += 1
 
+    async def ReadScan(
+        self, request: extraction_pb2.ReadScanRequest, context: Context
+    ) -> extraction_pb2.ReadScanResponse:
+        """Draw the attribute images of one scan."""
+        clock = current_clock()
+        found = await self._in_turn(lambda: self._read_scan(request.scan, clock), clock)
+        return extraction_pb2.ReadScanResponse(
+            attribute_images=found.images.astype("<f4").tobytes(),
+            textured=found.textured,
+            covered=found.covered,
+            models=self._models(),
+            timings=clock.timings(),
+        )
+
+    async def _read_scan(self, data: bytes, clock: CallClock) -> AttributeImages:
+        scan = await asyncio.to_thread(read_scan, data)
+        with clock.inference():
+            return await self._scans.attribute_images(scan)
+
     async def _extract(self, data: bytes, search: Search, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
         """Return height and width of the picture in ``data``, and its faces."""
+        return await self._in_turn(lambda: self._decode_and_search(data, search, clock), clock)
+
+    async def _in_turn(self, start: Callable[[], Coroutine[Any, Any, Result]], clock: CallClock) -> Result:
+        """Return what the work that ``start`` begins returns, when one of the places is free."""
         await self._places.acquire()
         clock.admitted()
-        work = asyncio.create_task(self._decode_and_search(data, search, clock))
+        work = asyncio.create_task(start())
         work.add_done_callback(self._leave)
         self._working.add(work)
         # A thread cannot be stopped: the picture of a caller that left keeps its place until its work is done.

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from semface.client import UnderstoodFace
-from semface.meaning import ExpressionName, OperatingPoint
+from semface.meaning import ExpressionName, OperatingPoint, ScanExpressionName
 
 MAX_WORDS = 32
 """Most labels, and most groups, of one subject."""
@@ -60,8 +60,10 @@ class Bits(BaseModel):
 class Expression(BaseModel):
     """The expression of a face."""
 
-    leading: ExpressionName
-    confidences: dict[ExpressionName, float] = Field(description="The eight add up to 1.")
+    leading: ExpressionName | ScanExpressionName
+    confidences: dict[ExpressionName | ScanExpressionName, float] = Field(
+        description="All classes of the model, eight unless it looks at scans; they add up to 1."
+    )
 
 
 class Decision(BaseModel):

@@ -45,6 +45,8 @@ class BodyLimit:
     def _limit(self, content_type: str, faces: int) -> tuple[int, Reason]:
         if content_type.startswith("image/"):
             return self._max_image_bytes, Reason.IMAGE_TOO_LARGE
+        if content_type.startswith("model/"):
+            return self._max_image_bytes, Reason.SCAN_TOO_LARGE
         if content_type.startswith("multipart/"):
             return faces * (self._max_image_bytes + MULTIPART_OVERHEAD), Reason.IMAGE_TOO_LARGE
         if content_type.startswith(LINES_TYPE):

@@ -9,12 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.access.certificates import configured_tls
-from semface.client import AsyncClient, DecodedFace, Embedding, Encoding, Extraction, Face, Recognition, UnderstoodFace
+from semface.client import (
+    AsyncClient,
+    DecodedFace,
+    Embedding,
+    Encoding,
+    Extraction,
+    Face,
+    Recognition,
+    ScanReading,
+    UnderstoodFace,
+)
 from semface.descriptors import Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway.provenance import Provenance
 from semface.gateway.settings import GatewaySettings
-from semface.gateway.sources import Bitstream, Described, Photograph
+from semface.gateway.sources import Bitstream, Described, Photograph, ScanFile
 from semface.recognisers import Recogniser
 
 
@@ -62,6 +72,13 @@ class Pipeline:
         """Find and describe the faces of ``photograph``, at least one."""
         with self.provenance.stage("extract"):
             found = await self._services.extraction.extract(photograph.data, with_crops=with_crops)
+        self.provenance.made_by(found.models)
+        return found
+
+    async def read_scan(self, scan: ScanFile) -> ScanReading:
+        """Find the face of ``scan`` and draw its attribute images."""
+        with self.provenance.stage("extract"):
+            found = await self._services.extraction.read_scan(scan.data)
         self.provenance.made_by(found.models)
         return found
 

@@ -1,4 +1,4 @@
-"""What a face comes as over HTTP: a photograph, a bitstream, or its numbers as JSON."""
+"""What a face comes as over HTTP: a photograph, a bitstream, a 3-D scan, or its numbers as JSON."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ from semface.descriptors import (
     validate,
 )
 from semface.errors import Reason, SemfaceError
-from semface.media_types import BITSTREAM_TYPE, PHOTOGRAPH_TYPES
+from semface.media_types import BITSTREAM_TYPE, PHOTOGRAPH_TYPES, SCAN_TYPES
 from semface.messages import require_plausible
 
 JSON_TYPE = "application/json"
@@ -44,6 +44,13 @@ class Bitstream:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanFile:
+    """The file of a 3-D scan."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
     """The numbers (257,) of a face, absent ones 0, and the portions that are there with all their groups."""
 
@@ -51,8 +58,8 @@ class Described:
     portions: Portion
 
 
-Source = Photograph | Bitstream | Described
-Kind = type[Photograph] | type[Bitstream] | type[Described]
+Source = Photograph | Bitstream | ScanFile | Described
+Kind = type[Photograph] | type[Bitstream] | type[ScanFile] | type[Described]
 
 
 async def read_source(request: Request, *kinds: Kind) -> Source:
@@ -68,6 +75,8 @@ async def read_source(request: Request, *kinds: Kind) -> Source:
         source = Photograph(await request.body())
     elif media_type == BITSTREAM_TYPE:
         source = Bitstream(await request.body())
+    elif media_type in SCAN_TYPES:
+        source = ScanFile(await request.body())
     elif media_type == MULTIPART_TYPE:
         source = await _read_multipart(request)
     elif media_type == JSON_TYPE:
@@ -87,7 +96,7 @@ async def read_faces(request: Request, most: int, most_bytes: int) -> list[Photo
     """
     if content_type(request) != MULTIPART_TYPE:
         source = await read_source(request, Photograph, Bitstream)
-        assert not isinstance(source, Described)
+        assert isinstance(source, Photograph | Bitstream)
         return [source]
     faces = await _read_files(request, most)
     if any(len(face.data) > most_bytes for face in faces):
@@ -108,6 +117,8 @@ def describe_body(*kinds: Kind, several: bool = False) -> dict[str, Any]:
         content[BITSTREAM_TYPE] = binary
         parts["bitstream"] = {"type": "string", "format": "binary"}
         fields["bitstream"] = {"type": "string", "format": "byte", "description": "A bitstream frame in base64."}
+    if ScanFile in kinds:
+        content |= dict.fromkeys(SCAN_TYPES, binary)
     if Described in kinds:
         fields["descriptors"] = _describe_numbers()
     if several:
@@ -225,6 +236,7 @@ def _unsupported(kinds: tuple[Kind, ...]) -> SemfaceError:
     names = {
         Photograph: f"a photograph ({', '.join(PHOTOGRAPH_TYPES)}, or {MULTIPART_TYPE})",
         Bitstream: f"a bitstream ({BITSTREAM_TYPE})",
+        ScanFile: f"a scan ({', '.join(SCAN_TYPES)})",
         Described: f"descriptors ({JSON_TYPE})",
     }
     wanted = " or ".join(names[kind] for kind in kinds)

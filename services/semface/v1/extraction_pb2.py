@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from semface.v1 import descriptors_pb2 as semface_dot_v1_dot_descriptors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsemface/v1/extraction.proto\x12\nsemface.v1\x1a\x1csemface/v1/descriptors.proto\"3\n\x0e\x45xtractRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x12\n\nwith_crops\x18\x02 \x01(\x08\"\xbf\x01\n\x0f\x45xtractResponse\x12\x1f\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x10.semface.v1.Face\x12\x13\n\x0bimage_width\x18\x02 \x01(\r\x12\x14\n\x0cimage_height\x18\x03 \x01(\r\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x05 \x01(\x0b\x32\x13.semface.v1.Timings\x12\x17\n\x0fminimum_quality\x18\x06 \x01(\x02\"%\n\x14\x45xtractStreamRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xdb\x01\n\x15\x45xtractStreamResponse\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x04\x12\x1f\n\x05\x66\x61\x63\x65s\x18\x02 \x03(\x0b\x32\x10.semface.v1.Face\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x14\n\x0cimage_height\x18\x04 \x01(\r\x12!\n\x06models\x18\x05 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x06 \x01(\x0b\x32\x13.semface.v1.Timings\x12\x17\n\x0fminimum_quality\x18\x07 \x01(\x02\"\xf1\x01\n\x04\x46\x61\x63\x65\x12\x1c\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x0f.semface.v1.Box\x12&\n\x06square\x18\x02 \x01(\x0b\x32\x16.semface.v1.FaceSquare\x12$\n\tlandmarks\x18\x03 \x03(\x0b\x32\x11.semface.v1.Point\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x0f\n\x07quality\x18\x05 \x01(\x02\x12,\n\x0b\x64\x65scriptors\x18\x06 \x01(\x0b\x32\x17.semface.v1.Descriptors\x12\x10\n\x08track_id\x18\x07 \x01(\r\x12\n\n\x02id\x18\x08 \x01(\r\x12\x0c\n\x04\x63rop\x18\t \x01(\x0c\"5\n\x03\x42ox\x12\n\n\x02x0\x18\x01 \x01(\x02\x12\n\n\x02y0\x18\x02 \x01(\x02\x12\n\n\x02x1\x18\x03 \x01(\x02\x12\n\n\x02y1\x18\x04 \x01(\x02\"2\n\nFaceSquare\x12\n\n\x02x0\x18\x01 \x01(\x02\x12\n\n\x02y0\x18\x02 \x01(\x02\x12\x0c\n\x04side\x18\x03 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x32\xb1\x01\n\x11\x45xtractionService\x12\x42\n\x07\x45xtract\x12\x1a.semface.v1.ExtractRequest\x1a\x1b.semface.v1.ExtractResponse\x12X\n\rExtractStream\x12 .semface.v1.ExtractStreamRequest\x1a!.semface.v1.ExtractStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsemface/v1/extraction.proto\x12\nsemface.v1\x1a\x1csemface/v1/descriptors.proto\"3\n\x0e\x45xtractRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x12\n\nwith_crops\x18\x02 \x01(\x08\"\xbf\x01\n\x0f\x45xtractResponse\x12\x1f\n\x05\x66\x61\x63\x65s\x18\x01 \x03(\x0b\x32\x10.semface.v1.Face\x12\x13\n\x0bimage_width\x18\x02 \x01(\r\x12\x14\n\x0cimage_height\x18\x03 \x01(\r\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x05 \x01(\x0b\x32\x13.semface.v1.Timings\x12\x17\n\x0fminimum_quality\x18\x06 \x01(\x02\"\x1f\n\x0fReadScanRequest\x12\x0c\n\x04scan\x18\x01 \x01(\x0c\"\x98\x01\n\x10ReadScanResponse\x12\x18\n\x10\x61ttribute_images\x18\x01 \x01(\x0c\x12\x10\n\x08textured\x18\x02 \x01(\x08\x12\x0f\n\x07\x63overed\x18\x03 \x01(\x02\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x05 \x01(\x0b\x32\x13.semface.v1.Timings\"%\n\x14\x45xtractStreamRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\"\xdb\x01\n\x15\x45xtractStreamResponse\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x04\x12\x1f\n\x05\x66\x61\x63\x65s\x18\x02 \x03(\x0b\x32\x10.semface.v1.Face\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x14\n\x0cimage_height\x18\x04 \x01(\r\x12!\n\x06models\x18\x05 \x03(\x0b\x32\x11.semface.v1.Model\x12$\n\x07timings\x18\x06 \x01(\x0b\x32\x13.semface.v1.Timings\x12\x17\n\x0fminimum_quality\x18\x07 \x01(\x02\"\xf1\x01\n\x04\x46\x61\x63\x65\x12\x1c\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x0f.semface.v1.Box\x12&\n\x06square\x18\x02 \x01(\x0b\x32\x16.semface.v1.FaceSquare\x12$\n\tlandmarks\x18\x03 \x03(\x0b\x32\x11.semface.v1.Point\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x0f\n\x07quality\x18\x05 \x01(\x02\x12,\n\x0b\x64\x65scriptors\x18\x06 \x01(\x0b\x32\x17.semface.v1.Descriptors\x12\x10\n\x08track_id\x18\x07 \x01(\r\x12\n\n\x02id\x18\x08 \x01(\r\x12\x0c\n\x04\x63rop\x18\t \x01(\x0c\"5\n\x03\x42ox\x12\n\n\x02x0\x18\x01 \x01(\x02\x12\n\n\x02y0\x18\x02 \x01(\x02\x12\n\n\x02x1\x18\x03 \x01(\x02\x12\n\n\x02y1\x18\x04 \x01(\x02\"2\n\nFaceSquare\x12\n\n\x02x0\x18\x01 \x01(\x02\x12\n\n\x02y0\x18\x02 \x01(\x02\x12\x0c\n\x04side\x18\x03 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x32\xf8\x01\n\x11\x45xtractionService\x12\x42\n\x07\x45xtract\x12\x1a.semface.v1.ExtractRequest\x1a\x1b.semface.v1.ExtractResponse\x12X\n\rExtractStream\x12 .semface.v1.ExtractStreamRequest\x1a!.semface.v1.ExtractStreamResponse(\x01\x30\x01\x12\x45\n\x08ReadScan\x12\x1b.semface.v1.ReadScanRequest\x1a\x1c.semface.v1.ReadScanResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXTRACTREQUEST']._serialized_end=124
   _globals['_EXTRACTRESPONSE']._serialized_start=127
   _globals['_EXTRACTRESPONSE']._serialized_end=318
-  _globals['_EXTRACTSTREAMREQUEST']._serialized_start=320
-  _globals['_EXTRACTSTREAMREQUEST']._serialized_end=357
-  _globals['_EXTRACTSTREAMRESPONSE']._serialized_start=360
-  _globals['_EXTRACTSTREAMRESPONSE']._serialized_end=579
-  _globals['_FACE']._serialized_start=582
-  _globals['_FACE']._serialized_end=823
-  _globals['_BOX']._serialized_start=825
-  _globals['_BOX']._serialized_end=878
-  _globals['_FACESQUARE']._serialized_start=880
-  _globals['_FACESQUARE']._serialized_end=930
-  _globals['_POINT']._serialized_start=932
-  _globals['_POINT']._serialized_end=961
-  _globals['_EXTRACTIONSERVICE']._serialized_start=964
-  _globals['_EXTRACTIONSERVICE']._serialized_end=1141
+  _globals['_READSCANREQUEST']._serialized_start=320
+  _globals['_READSCANREQUEST']._serialized_end=351
+  _globals['_READSCANRESPONSE']._serialized_start=354
+  _globals['_READSCANRESPONSE']._serialized_end=506
+  _globals['_EXTRACTSTREAMREQUEST']._serialized_start=508
+  _globals['_EXTRACTSTREAMREQUEST']._serialized_end=545
+  _globals['_EXTRACTSTREAMRESPONSE']._serialized_start=548
+  _globals['_EXTRACTSTREAMRESPONSE']._serialized_end=767
+  _globals['_FACE']._serialized_start=770
+  _globals['_FACE']._serialized_end=1011
+  _globals['_BOX']._serialized_start=1013
+  _globals['_BOX']._serialized_end=1066
+  _globals['_FACESQUARE']._serialized_start=1068
+  _globals['_FACESQUARE']._serialized_end=1118
+  _globals['_POINT']._serialized_start=1120
+  _globals['_POINT']._serialized_end=1149
+  _globals['_EXTRACTIONSERVICE']._serialized_start=1152
+  _globals['_EXTRACTIONSERVICE']._serialized_end=1400
 # @@protoc_insertion_point(module_scope)

@@ -100,6 +100,77 @@ class ExtractResponse(_message.Message):
 Global___ExtractResponse: _TypeAlias = ExtractResponse  # noqa: Y015
 
 @_typing.final
+class ReadScanRequest(_message.Message):
+    """One 3-D scan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCAN_FIELD_NUMBER: _builtins.int
+    scan: _builtins.bytes
+    """The scan as an OBJ, PLY or glTF 2.0 (binary, or all in one) file of triangles, in any unit, one face seen from the front;
+    never a URL or a path, and nothing that the file names is opened. Its colours are those of its vertices, or of a texture
+    inside the file. Too many bytes, vertices or triangles are refused with SCAN_TOO_LARGE; what cannot be read, or is a cloud
+    of points, with SCAN_UNDECODABLE; a vertex that is NaN or infinite with NOT_FINITE.
+    """
+    def __init__(
+        self,
+        *,
+        scan: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scan", b"scan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadScanRequest: _TypeAlias = ReadScanRequest  # noqa: Y015
+
+@_typing.final
+class ReadScanResponse(_message.Message):
+    """The face of one 3-D scan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTE_IMAGES_FIELD_NUMBER: _builtins.int
+    TEXTURED_FIELD_NUMBER: _builtins.int
+    COVERED_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    TIMINGS_FIELD_NUMBER: _builtins.int
+    attribute_images: _builtins.bytes
+    """Its attribute images (FaceSource.attribute_images): 8 × 112 × 112 little-endian float32 (401,408 bytes), image after image,
+    each in rows from top to bottom. Normals x, y and z, −1 to 1; depth, shape index, texture red, green and blue, 0 to 1. All
+    are 0 where the scan has no surface.
+    """
+    textured: _builtins.bool
+    """Whether the scan has colours; without them the three images of texture are 0."""
+    covered: _builtins.float
+    """The part of the face's middle that the scan covers, 0 to 1."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[_descriptors_pb2.Model]:
+        """The models that found the face."""
+
+    @_builtins.property
+    def timings(self) -> _descriptors_pb2.Timings:
+        """Time spent in the service."""
+
+    def __init__(
+        self,
+        *,
+        attribute_images: _builtins.bytes = ...,
+        textured: _builtins.bool = ...,
+        covered: _builtins.float = ...,
+        models: _abc.Iterable[_descriptors_pb2.Model] | None = ...,
+        timings: _descriptors_pb2.Timings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timings", b"timings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute_images", b"attribute_images", "covered", b"covered", "models", b"models", "textured", b"textured", "timings", b"timings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadScanResponse: _TypeAlias = ReadScanResponse  # noqa: Y015
+
+@_typing.final
 class ExtractStreamRequest(_message.Message):
     """One frame of a moving picture."""
 

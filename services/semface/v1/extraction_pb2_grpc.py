@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ExtractionServiceStub:
-    """Finds the faces of a photograph and describes each by 257 numbers.
+    """Finds the faces of a photograph and describes each by 257 numbers; finds the face of a scan.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,15 @@ class ExtractionServiceStub:
                 request_serializer=semface_dot_v1_dot_extraction__pb2.ExtractStreamRequest.SerializeToString,
                 response_deserializer=semface_dot_v1_dot_extraction__pb2.ExtractStreamResponse.FromString,
                 _registered_method=True)
+        self.ReadScan = channel.unary_unary(
+                '/semface.v1.ExtractionService/ReadScan',
+                request_serializer=semface_dot_v1_dot_extraction__pb2.ReadScanRequest.SerializeToString,
+                response_deserializer=semface_dot_v1_dot_extraction__pb2.ReadScanResponse.FromString,
+                _registered_method=True)
 
 
 class ExtractionServiceServicer:
-    """Finds the faces of a photograph and describes each by 257 numbers.
+    """Finds the faces of a photograph and describes each by 257 numbers; finds the face of a scan.
     """
 
     def Extract(self, request, context):
@@ -69,6 +74,14 @@ class ExtractionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadScan(self, request, context):
+        """Finds the face of one 3-D scan, aligns it and draws its attribute images, for a recogniser that looks at scans. A scan
+        without a face is refused with NO_FACE, one that is too coarse there or covers too little of it with LOW_QUALITY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExtractionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +95,11 @@ def add_ExtractionServiceServicer_to_server(servicer, server):
                     request_deserializer=semface_dot_v1_dot_extraction__pb2.ExtractStreamRequest.FromString,
                     response_serializer=semface_dot_v1_dot_extraction__pb2.ExtractStreamResponse.SerializeToString,
             ),
+            'ReadScan': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadScan,
+                    request_deserializer=semface_dot_v1_dot_extraction__pb2.ReadScanRequest.FromString,
+                    response_serializer=semface_dot_v1_dot_extraction__pb2.ReadScanResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'semface.v1.ExtractionService', rpc_method_handlers)
@@ -91,7 +109,7 @@ def add_ExtractionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExtractionService:
-    """Finds the faces of a photograph and describes each by 257 numbers.
+    """Finds the faces of a photograph and describes each by 257 numbers; finds the face of a scan.
     """
 
     @staticmethod
@@ -138,6 +156,33 @@ class ExtractionService:
             '/semface.v1.ExtractionService/ExtractStream',
             semface_dot_v1_dot_extraction__pb2.ExtractStreamRequest.SerializeToString,
             semface_dot_v1_dot_extraction__pb2.ExtractStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadScan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/semface.v1.ExtractionService/ReadScan',
+            semface_dot_v1_dot_extraction__pb2.ReadScanRequest.SerializeToString,
+            semface_dot_v1_dot_extraction__pb2.ReadScanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExtractionServiceStub:
-    """Finds the faces of a photograph and describes each by 257 numbers."""
+    """Finds the faces of a photograph and describes each by 257 numbers; finds the face of a scan."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -43,10 +43,14 @@ class ExtractionServiceStub:
     other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
     does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
     """
+    ReadScan: _grpc.UnaryUnaryMultiCallable[_extraction_pb2.ReadScanRequest, _extraction_pb2.ReadScanResponse]
+    """Finds the face of one 3-D scan, aligns it and draws its attribute images, for a recogniser that looks at scans. A scan
+    without a face is refused with NO_FACE, one that is too coarse there or covers too little of it with LOW_QUALITY.
+    """
 
 @_typing.type_check_only
 class ExtractionServiceAsyncStub(ExtractionServiceStub):
-    """Finds the faces of a photograph and describes each by 257 numbers."""
+    """Finds the faces of a photograph and describes each by 257 numbers; finds the face of a scan."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Extract: _aio.UnaryUnaryMultiCallable[_extraction_pb2.ExtractRequest, _extraction_pb2.ExtractResponse]  # type: ignore[assignment]
@@ -59,9 +63,13 @@ class ExtractionServiceAsyncStub(ExtractionServiceStub):
     other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
     does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
     """
+    ReadScan: _aio.UnaryUnaryMultiCallable[_extraction_pb2.ReadScanRequest, _extraction_pb2.ReadScanResponse]  # type: ignore[assignment]
+    """Finds the face of one 3-D scan, aligns it and draws its attribute images, for a recogniser that looks at scans. A scan
+    without a face is refused with NO_FACE, one that is too coarse there or covers too little of it with LOW_QUALITY.
+    """
 
 class ExtractionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Finds the faces of a photograph and describes each by 257 numbers."""
+    """Finds the faces of a photograph and describes each by 257 numbers; finds the face of a scan."""
 
     @_abc_1.abstractmethod
     def Extract(
@@ -83,6 +91,16 @@ class ExtractionServiceServicer(metaclass=_abc_1.ABCMeta):
         from frame to frame, wherever it stands in the answer, through up to 12 frames in which it is not found, and past
         other faces. A frame without a face is answered with no faces; a frame that cannot be decoded ends the stream, and so
         does a caller who sends nothing for the time that the server is set to wait (DEADLINE_EXCEEDED).
+        """
+
+    @_abc_1.abstractmethod
+    def ReadScan(
+        self,
+        request: _extraction_pb2.ReadScanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_extraction_pb2.ReadScanResponse, _abc.Awaitable[_extraction_pb2.ReadScanResponse]]:
+        """Finds the face of one 3-D scan, aligns it and draws its attribute images, for a recogniser that looks at scans. A scan
+        without a face is refused with NO_FACE, one that is too coarse there or covers too little of it with LOW_QUALITY.
         """
 
 def add_ExtractionServiceServicer_to_server(servicer: ExtractionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -45,7 +45,10 @@ async def test_a_head_gives_eight_images_of_its_face(reader: ScanReader) -> None
 
 @pytest.mark.parametrize(("pitch", "yaw", "roll"), [(12, 0, 0), (0, -15, 0), (-8, 10, 15)])
 async def test_a_turned_head_gives_nearly_the_same_images(reader: ScanReader, pitch: int, yaw: int, roll: int) -> None:
-    straight, aside = await reader.attribute_images(head()), await reader.attribute_images(turned(head(), pitch, yaw, roll))
+    straight, aside = (
+        await reader.attribute_images(head()),
+        await reader.attribute_images(turned(head(), pitch, yaw, roll)),
+    )
     both = surface(straight) & surface(aside)
     assert both.sum() > 0.9 * surface(straight).sum()
     across = np.abs(straight.images[:3] - aside.images[:3])[:, both]

@@ -48,7 +48,9 @@ def test_too_many_vertices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_seam_is_closed_and_nothing_else_is_joined() -> None:
     scan = head()
-    torn = Scan(scan.vertices[scan.triangles].reshape(-1, 3), np.arange(scan.triangles.size, dtype=np.int32).reshape(-1, 3))
+    torn = Scan(
+        scan.vertices[scan.triangles].reshape(-1, 3), np.arange(scan.triangles.size, dtype=np.int32).reshape(-1, 3)
+    )
     closed = joined(torn)
     assert len(closed.vertices) == len(np.unique(scan.vertices[np.unique(scan.triangles)], axis=0))
     np.testing.assert_array_equal(closed.vertices[closed.triangles], scan.vertices[scan.triangles])

@@ -18,7 +18,9 @@ from tests.extraction.scans.heads import head
 
 def exported(kind: str, *, coloured: bool = True) -> bytes:
     scan = head()
-    colours = None if not coloured else np.column_stack([scan.colours, np.full(len(scan.vertices), 255)]).astype(np.uint8)
+    colours = (
+        None if not coloured else np.column_stack([scan.colours, np.full(len(scan.vertices), 255)]).astype(np.uint8)
+    )
     mesh = trimesh.Trimesh(scan.vertices, scan.triangles, vertex_colors=colours, process=False)
     data = mesh.export(file_type=kind)
     return data.encode() if isinstance(data, str) else data

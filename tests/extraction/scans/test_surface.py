@@ -36,7 +36,9 @@ def test_a_cylinder_is_a_ridge_from_outside_and_a_valley_from_inside() -> None:
     np.testing.assert_allclose(second[inside], -1 / 40, rtol=0.01)
     np.testing.assert_allclose(shape_index(vertices, triangles, normals)[inside], 0.75, atol=0.005)
     valley = triangles[:, ::-1]
-    np.testing.assert_allclose(shape_index(vertices, valley, vertex_normals(vertices, valley))[inside], 0.25, atol=0.005)
+    np.testing.assert_allclose(
+        shape_index(vertices, valley, vertex_normals(vertices, valley))[inside], 0.25, atol=0.005
+    )
 
 
 def test_a_saddle_bends_both_ways() -> None:
@@ -75,7 +77,9 @@ def test_neither_the_unit_nor_the_pose_changes_the_shape_index(surface) -> None:
 
 
 def test_noise_leaves_the_shape_of_a_nose_sized_ball_to_be_seen() -> None:
-    vertices, triangles, inside, _, _ = surfaces.mesh(lambda u, v: tuple(0.4 * axis for axis in surfaces.sphere(u, v)), 16)
+    vertices, triangles, inside, _, _ = surfaces.mesh(
+        lambda u, v: tuple(0.4 * axis for axis in surfaces.sphere(u, v)), 16
+    )
     noisy = vertices + np.random.default_rng(4).normal(0.0, 0.1, vertices.shape)
     index = shape_index(noisy, triangles, vertex_normals(noisy, triangles))
     assert np.median(index[inside]) > 0.85

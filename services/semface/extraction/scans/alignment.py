@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from semface.descriptors import Descriptors, split
 from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
+from semface.extraction.scans.frontal_view import FrontalView, view
+from semface.extraction.scans.mesh import Array, Scan
 from semface.morphable.camera import project
 from semface.morphable.model import MorphableModel
 from semface.morphable.similarity import Similarity, similarity
-from semface.extraction.scans.frontal_view import FrontalView, view
-from semface.extraction.scans.mesh import Array, Scan
 
 STEADY_LANDMARKS: Final = (27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45)
 """Of the 68 landmarks those that an expression hardly moves: the nose, and the corners of the eyes."""

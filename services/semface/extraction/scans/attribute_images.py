@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
-from semface.morphable.rasterizer import rasterize
-from semface.morphable.similarity import Similarity
 from semface.extraction.scans.frontal_view import interpolate
 from semface.extraction.scans.mesh import MINIMUM_TRIANGLES, Array, Scan, joined, part
 from semface.extraction.scans.surface import shape_index, vertex_normals
+from semface.morphable.rasterizer import rasterize
+from semface.morphable.similarity import Similarity
 
 CHANNELS: Final = (
     "normal_x", "normal_y", "normal_z", "depth", "shape_index", "texture_red", "texture_green", "texture_blue",

@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.morphable.rasterizer import Fragments, rasterize
 from semface.extraction.scans.mesh import Array, Scan, joined
 from semface.extraction.scans.surface import vertex_normals
+from semface.morphable.rasterizer import Fragments, rasterize
 
 VIEW_SIZE: Final = 192
 """Side of the picture, in pixels: a face that fills a sixth of it is found."""
@@ -80,9 +80,7 @@ def view(scan: Scan, axes: Array) -> FrontalView:
     return FrontalView(picture, depth, axes, centre, scale)
 
 
-def interpolate(
-    values: Array, scan: Scan, fragments: Fragments, seen: NDArray[np.bool_]
-) -> NDArray[np.floating]:
+def interpolate(values: Array, scan: Scan, fragments: Fragments, seen: NDArray[np.bool_]) -> NDArray[np.floating]:
     """Return ``values`` (V, C), one row for each vertex, at the pixels ``seen`` (S, S), as rows (K, C)."""
     corners = scan.triangles[fragments.triangle[seen]]
     weights = fragments.weights[seen]

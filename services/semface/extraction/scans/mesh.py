@@ -104,7 +104,9 @@ def _clusters(vertices: Array, cell: float) -> tuple[NDArray[np.intp], int]:
         # Adding zero makes one of the two zeros of floating point.
         bits = (vertices.astype(np.float32) + np.float32(0.0)).view(np.uint32).astype(np.uint64)
         keys = (bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)) ^ (bits[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F))
-        keys = (keys >> np.uint64(29) ^ keys) * np.uint64(0xBF58476D1CE4E5B9) + bits[:, 2] * np.uint64(0x94D049BB133111EB)
+        keys = (keys >> np.uint64(29) ^ keys) * np.uint64(0xBF58476D1CE4E5B9) + bits[:, 2] * np.uint64(
+            0x94D049BB133111EB
+        )
     unique, cluster = np.unique(keys, return_inverse=True)
     return cluster, len(unique)
 

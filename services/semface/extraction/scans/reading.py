@@ -83,7 +83,9 @@ def file_kind(data: bytes) -> str:
 
 def _check_ply(data: bytes) -> None:
     header = data[: max(data.find(b"end_header"), 0)].decode("ascii", "replace")
-    counts = {name: int(count) for name, count in re.findall(r"^element\s+(\w+)\s+(\d{1,18})\s*$", header, re.MULTILINE)}
+    counts = {
+        name: int(count) for name, count in re.findall(r"^element\s+(\w+)\s+(\d{1,18})\s*$", header, re.MULTILINE)
+    }
     _check_size(counts.get("vertex", 0), counts.get("face", 0))
 
 

@@ -157,9 +157,7 @@ def _equations(
     moments = {power: values.sum(axis=0) for power, values in powers.items() if sum(power) >= 2}
 
     def observed(values: Rows, powers_of: int) -> dict[tuple[int, int], Rows]:
-        return {
-            power: np.einsum("kv,kv->v", powers[power], values) for power in powers if 1 <= sum(power) <= powers_of
-        }
+        return {power: np.einsum("kv,kv->v", powers[power], values) for power in powers if 1 <= sum(power) <= powers_of}
 
     sides = ((_HEIGHT, observed(z, 3)), (_SLOPE_X, observed(slope_x, 2)), (_SLOPE_Y, observed(slope_y, 2)))
     zero = np.zeros(x.shape[1], np.float32)

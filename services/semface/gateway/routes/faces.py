@@ -2,10 +2,12 @@
 
 import asyncio
 import io
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
+from numpy.typing import NDArray
 from PIL import Image
 
 from semface.access.callers import Scope
@@ -19,8 +21,8 @@ from semface.gateway.dependencies import (
 )
 from semface.gateway.pipeline import Coded, FaceChoice, Pipeline
 from semface.gateway.security import admitted
-from semface.gateway.sources import Bitstream, Described, Photograph, Source, describe_body, read_source
-from semface.media_types import GLB_TYPE
+from semface.gateway.sources import Bitstream, Described, Photograph, ScanFile, Source, describe_body, read_source
+from semface.media_types import GLB_TYPE, SCAN_TYPES
 from semface.morphable import render as render_face
 from semface.morphable.blendshapes import decoded_weights
 from semface.morphable.gltf import head_glb
@@ -52,27 +54,32 @@ async def decode(
     )
 
 
-@router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, Described))
+@router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, ScanFile, Described))
 async def expression(
     request: Request,
     model: Annotated[
         str,
         Query(
             description=f"What recognises: {', '.join(RECOGNISERS)}. The first is the default and reads what travels; "
-            "dan and slfer look at the pixels of a photograph.",
+            "dan and slfer look at the pixels of a photograph, amdfn at a 3-D scan.",
             examples=["dan"],
         ),
     ] = DEFAULT_RECOGNISER.name,
 ) -> answers.Recognized:
     """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent.
 
-    A model that looks at pixels takes a photograph alone, and sees it as it is, not coded.
+    A model that looks at pixels takes a photograph alone, and sees it as it is, not coded; one that looks at scans takes
+    a scan, a file of triangles that shows one face.
     """
     recogniser = find_recogniser(model)
     pipeline = parts(request).pipeline()
-    source = await read_source(request, Photograph, Bitstream, Described)
+    source = await read_source(request, Photograph, Bitstream, ScanFile, Described)
     if recogniser.sees is Seen.CROP:
         return await _recognized_by_pixels(pipeline, recogniser, source)
+    if recogniser.sees is Seen.ATTRIBUTE_IMAGES:
+        return await _recognized_by_scan(pipeline, recogniser, source)
+    if isinstance(source, ScanFile):
+        raise SemfaceError(Reason.FIELD_INVALID, f"{recogniser.name} looks at no scan; ask amdfn", field="model")
     if isinstance(source, Described):
         understood = [await pipeline.understand_described(source, ["expression"])]
     elif isinstance(source, Bitstream):
@@ -94,7 +101,20 @@ async def _recognized_by_pixels(pipeline: Pipeline, recogniser: Recogniser, sour
         raise SemfaceError(Reason.FIELD_INVALID, message, field="model")
     good = (await pipeline.extract(source, with_crops=True)).good_faces
     crops = [face.crop for face in good if face.crop is not None]
-    told = await pipeline.recognize_views(recogniser, crops)
+    return await _recognized_views(pipeline, recogniser, crops)
+
+
+async def _recognized_by_scan(pipeline: Pipeline, recogniser: Recogniser, source: Source) -> answers.Recognized:
+    if not isinstance(source, ScanFile):
+        message = f"{recogniser.name} looks at a 3-D scan; send one ({', '.join(SCAN_TYPES)})"
+        raise SemfaceError(Reason.FIELD_INVALID, message, field="model")
+    return await _recognized_views(pipeline, recogniser, [(await pipeline.read_scan(source)).attribute_images])
+
+
+async def _recognized_views(
+    pipeline: Pipeline, recogniser: Recogniser, views: Sequence[NDArray[np.generic]]
+) -> answers.Recognized:
+    told = await pipeline.recognize_views(recogniser, views)
     return answers.Recognized(
         faces=[
             answers.Expression.model_validate({"leading": face.leading, "confidences": face.confidences})
@@ -126,6 +146,7 @@ async def render(
     if isinstance(source, Described):
         values = source.values
     else:
+        assert not isinstance(source, ScanFile)
         values = (await pipeline.decode(await pipeline.coded(source, face))).descriptors
     with pipeline.provenance.stage("render"):
         if media_type == GLB_TYPE:

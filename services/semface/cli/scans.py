@@ -1,0 +1,71 @@
+"""`semface eval scans`, and `semface eval scan`, which writes one of the scans that it judges."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from semface.cli.output import Json, show
+from semface.errors import Reason, SemfaceError
+from semface.evaluation.scan_recognition import TEST_PEOPLE, ScanFigures, evaluate_scans, ply
+from semface.evaluation.synthetic_faces import IctModel
+from semface.evaluation.synthetic_scans import PEOPLE, ScanGenerator
+from semface.inference import open_engine
+from semface.meaning import SCAN_EXPRESSIONS
+from semface.morphable.model import MorphableModel
+from semface.rpc.settings import ServerSettings
+
+IctFile = Annotated[Path, typer.Option(help="The ICT face model.", metavar="NPZ")]
+
+
+def scans(
+    model: IctFile,
+    limit: Annotated[int, typer.Option(min=1, max=TEST_PEOPLE, help="Only the first people.")] = TEST_PEOPLE,
+    models: Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")] = None,
+    as_json: Json = False,
+) -> None:
+    """Expression recognition on synthetic 3-D scans of people whom training did not see, sixteen of each."""
+    generator = ScanGenerator(IctModel.load(model), MorphableModel.shipped())
+    settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
+
+    async def work(bar: Progress) -> ScanFigures:
+        task = bar.add_task("scans", total=limit * len(SCAN_EXPRESSIONS))
+        engine = open_engine(settings)
+        try:
+            return await evaluate_scans(engine, generator, limit, lambda done: bar.update(task, advance=done))
+        finally:
+            await engine.close()
+
+    with Progress(console=Console(stderr=True)) as bar:
+        figures: dict[str, Any] = asyncio.run(work(bar)).as_json()
+    if as_json:
+        print(json.dumps(figures))
+        return
+    recognised = figures.pop("recognised")
+    show(figures, as_json)
+    table = Table("expression", "recognised")
+    for name, share in recognised.items():
+        table.add_row(name, f"{share:.3f}")
+    Console().print(table)
+
+
+def scan(
+    model: IctFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The scan, a PLY file.", metavar="FILE")],
+    person: Annotated[int, typer.Option(min=0, max=PEOPLE - 1, help="Who; training saw the first 200.")] = PEOPLE - 1,
+    expression: Annotated[str, typer.Option(help=f"One of {', '.join(SCAN_EXPRESSIONS)}.")] = "smile",
+    as_json: Json = False,
+) -> None:
+    """Write one of the synthetic 3-D scans."""
+    names: list[str] = list(SCAN_EXPRESSIONS)
+    if expression not in names:
+        raise SemfaceError(Reason.FIELD_INVALID, f"choose an expression from {', '.join(names)}", field="expression")
+    generator = ScanGenerator(IctModel.load(model), MorphableModel.shipped())
+    made = generator.scan(person, names.index(expression))
+    output.write_bytes(ply(made))
+    show({"scan": str(output), "vertices": len(made.vertices), "triangles": len(made.triangles)}, as_json)
