@@ -5,7 +5,8 @@
     python -m training.amdfn --channels depth --epochs 15           # an ablation: figures only
     python -m training.amdfn --no-attention --seed 1 --epochs 15
 
-Trained on 200 people from random weights and judged once, after the last epoch, on 51 others: nothing is chosen on them.
+Trained on 200 people from random weights and judged once, after the last epoch, on 51 others: nothing is chosen on
+them.
 """
 
 import argparse
@@ -121,8 +122,8 @@ def checkpoint_of(arguments: argparse.Namespace) -> Path:
     folder = cache() / "checkpoints"
     folder.mkdir(exist_ok=True)
     attention = "plain" if arguments.no_attention else "attention"
-    name = f"{MODEL}-{arguments.channels}-{attention}-{arguments.width}-{arguments.takes}-{arguments.epochs}-{arguments.seed}"
-    return folder / f"{name}.pt"
+    recipe = f"{arguments.width}-{arguments.takes}-{arguments.epochs}-{arguments.seed}"
+    return folder / f"{MODEL}-{arguments.channels}-{attention}-{recipe}.pt"
 
 
 def confidences(network: nn.Module, images: NDArray[np.float16]) -> NDArray[np.float32]:

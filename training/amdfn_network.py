@@ -1,8 +1,8 @@
 """AMDFN: a ResNet-18 over the eight attribute images of a scan, with attention over its layers.
 
 Gu et al., "3-D facial expression recognition via attention-based multichannel data fusion network", 2022, section III.C
-and D. All channels go into one network (fusion of the data); :class:`FeatureFusion` and :class:`ScoreFusion` are what the
-paper compares with: one network for each attribute.
+and D. All channels go into one network (fusion of the data); :class:`FeatureFusion` and :class:`ScoreFusion` are what
+the paper compares with: one network for each attribute.
 """
 
 from collections.abc import Sequence

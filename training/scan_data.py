@@ -2,8 +2,8 @@
 
     python -m training.scan_data --people 251
 
-The scans go the way of a served one: their face is found by the networks of ``model_repository``. A scan in which none is
-found has no images and counts as wrong.
+The scans go the way of a served one: their face is found by the networks of ``model_repository``. A scan in which none
+is found has no images and counts as wrong.
 """
 
 import argparse

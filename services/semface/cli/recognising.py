@@ -54,8 +54,8 @@ async def recognise_view(
 async def recognise_scan(chain: Chain, path: Path, recogniser: Recogniser, attributes: Path | None) -> dict[str, Any]:
     """Return expression and models of the one face of the scan at ``path``; draw its attribute images where wanted.
 
-    Raises FIELD_INVALID for attribute images of a recogniser that sees none; what reading the scan raises; MODEL_UNKNOWN
-    where the repository lacks the network.
+    Raises FIELD_INVALID for attribute images of a recogniser that sees none; what reading the scan raises;
+    MODEL_UNKNOWN where the repository lacks the network.
     """
     if recogniser.sees is not Seen.ATTRIBUTE_IMAGES:
         message = f"{recogniser.name} sees no attribute images; --model amdfn does"

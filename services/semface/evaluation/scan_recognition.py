@@ -1,4 +1,4 @@
-"""How well expressions are told of synthetic 3-D scans, on the path that serves: their files, their face, the network."""
+"""How well expressions are told of synthetic 3-D scans, on the path that serves, from file to answer."""
 
 import time
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Synthetic 3-D scans of the ICT face model in the sixteen expressions, with what a scanner does to a face.
 
-Each person shows each expression; everything is drawn from the seed, the person and the expression, so that a scan is the
-same whichever others are made. The people of training and test differ.
+Each person shows each expression; everything is drawn from the seed, the person and the expression, so that a scan is
+the same whichever others are made. The people of training and test differ.
 """
 
 from collections.abc import Mapping

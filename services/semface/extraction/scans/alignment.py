@@ -1,7 +1,7 @@
 """A scan's face, brought to where the morphable model's mean head looks at us (AMDFN, section III.B.1).
 
-A picture of the scan is drawn, the landmarks of its face are found there by the networks that serve photographs, carried
-back onto the scan by the picture's depth, and brought to the mean head's by least squares (Arun et al., 1987).
+A picture of the scan is drawn, the landmarks of its face are found there by the networks that serve photographs,
+carried back onto the scan by the picture's depth, and brought to the mean head's by least squares (Arun et al., 1987).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ OUTER_EYES: Final = (36, 45)
 
 FEWEST_LANDMARKS: Final = 6
 LARGEST_MISFIT: Final = 0.1
-"""Mean distance of the landmarks from the mean head's, over that of the outer eye corners, beyond which it is no face."""
+"""Mean distance of the landmarks from the mean head's, over that of the outer eye corners; beyond it is no face."""
 LEAST_CONFIDENCE: Final = 0.9
 
 _X, _Y, _Z = np.eye(3)

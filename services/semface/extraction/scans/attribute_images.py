@@ -15,12 +15,13 @@ from semface.extraction.scans.mesh import MINIMUM_TRIANGLES, Array, Scan, joined
 from semface.extraction.scans.surface import shape_index, vertex_normals
 from semface.morphable.rasterizer import rasterize
 from semface.morphable.similarity import Similarity
+from semface.recognisers import ATTRIBUTE_IMAGES
 
 CHANNELS: Final = (
     "normal_x", "normal_y", "normal_z", "depth", "shape_index", "texture_red", "texture_green", "texture_blue",
 )  # fmt: skip
-"""Normals are −1 to 1; depth is 1 at the mean head's nose tip and 0 at ``CROP_RADIUS`` behind it; the rest is 0 to 1."""
-IMAGE_SIZE: Final = 112
+"""Normals are −1 to 1; depth is 1 at the mean head's nose tip, 0 at ``CROP_RADIUS`` behind it; the rest 0 to 1."""
+IMAGE_SIZE: Final = ATTRIBUTE_IMAGES[-1]
 WINDOW: Final = 168.0
 """Side of the images in millimetres of the mean head."""
 CROP_RADIUS: Final = 110.0

@@ -1,4 +1,4 @@
-"""From a scan to its eight attribute images, as the network of scans sees them. Knows arrays and names, no transport."""
+"""From a scan to its eight attribute images, as their network sees them. Knows arrays and names, no transport."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Reading the file of a scan: OBJ, PLY, glTF. A file is read by trimesh; its sizes are looked at before memory is taken.
+"""Reading the file of a scan: OBJ, PLY, glTF. trimesh reads the file; its sizes are looked at before memory is taken.
 
 Nothing outside the file is opened, unless a folder is named in which its material and texture lie.
 """

@@ -1,8 +1,8 @@
 """Normals and curvature of a mesh, at its vertices (AMDFN, equations 3 to 7).
 
 Principal curvatures come from fitting a cubic to the neighbours and their normals in each vertex's tangent frame
-(Goldfeather and Interrante, 2004). Many vertices are fitted together: arrays run over vertices last, so that each step is
-one operation on long rows.
+(Goldfeather and Interrante, 2004). Many vertices are fitted together: arrays run over vertices last, so that each step
+is one operation on long rows.
 """
 
 from typing import Final
@@ -30,7 +30,7 @@ Rows = NDArray[np.float32]
 
 
 def vertex_normals(vertices: Array, triangles: Triangles) -> Rows:
-    """Return the unit normal (V, 3) of each vertex: the mean of its triangles' unit normals; zero where there is none."""
+    """Return the unit normal (V, 3) of each vertex: the mean of its triangles' unit normals; zero without any."""
     corners = np.ascontiguousarray(vertices.T, np.float32)[:, triangles.T]
     (ax, ay, az), (bx, by, bz) = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     faces = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
@@ -68,7 +68,7 @@ def _fit(places: Rows, directions: Rows, neighbours: NDArray[np.int32], block: s
 def shape_index(vertices: Array, triangles: Triangles, normals: Rows) -> Rows:
     """Return the shape index (V,), 0 to 1: a bulge 1, a ridge 3/4, saddle or plane 1/2, a valley 1/4, a hollow 0.
 
-    Equation 5, 1/2 − arctan((k1 + k2) / (k1 − k2)) / π, with the arctangent of two arguments, so that an umbilic has one.
+    Equation 5, 1/2 − arctan((k1 + k2) / (k1 − k2)) / π, with the arctangent of two arguments: a sphere has one.
     """
     first, second, spacing = principal_curvatures(vertices, triangles, normals)
     index = 0.5 - np.arctan2(first + second, first - second) / np.float32(np.pi)

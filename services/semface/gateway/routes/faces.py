@@ -68,8 +68,8 @@ async def expression(
 ) -> answers.Recognized:
     """Recognise the expression: of each face of a photograph (from its decoded numbers), or of the face sent.
 
-    A model that looks at pixels takes a photograph alone, and sees it as it is, not coded; one that looks at scans takes
-    a scan, a file of triangles that shows one face.
+    A model that looks at pixels takes a photograph alone, and sees it as it is, not coded; one that looks at scans
+    takes a scan, a file of triangles that shows one face.
     """
     recogniser = find_recogniser(model)
     pipeline = parts(request).pipeline()
