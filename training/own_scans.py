@@ -1,8 +1,8 @@
 """Readers of data sets of 3-D scans that a user brings, in the layouts in which they are handed out.
 
 FaceScape (Yang et al., 2020): ``PERSON/models_reg/N_EXPRESSION.obj`` with material and texture beside it. Bosphorus
-(Savran et al., 2008): ``bsNNN/bsNNN_E_EMOTION_0.bnt`` with the picture beside it. Neither comes with semface; each has terms
-of its own.
+(Savran et al., 2008): ``bsNNN/bsNNN_E_EMOTION_0.bnt`` with the picture beside it. Neither comes with semface; each has
+terms of its own.
 """
 
 import re

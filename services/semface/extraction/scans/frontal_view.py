@@ -84,7 +84,8 @@ def interpolate(values: Array, scan: Scan, fragments: Fragments, seen: NDArray[n
     """Return ``values`` (V, C), one row for each vertex, at the pixels ``seen`` (S, S), as rows (K, C)."""
     corners = scan.triangles[fragments.triangle[seen]]
     weights = fragments.weights[seen]
-    return sum(values[corners[:, corner]] * weights[:, corner, None] for corner in range(3))
+    first, second, third = (values[corners[:, corner]] * weights[:, corner, None] for corner in range(3))
+    return first + second + third
 
 
 def _colours(scan: Scan, axes: Array) -> Array:

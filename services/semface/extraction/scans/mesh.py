@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 
-MAXIMUM_VERTICES: Final = 1_500_000
-MAXIMUM_TRIANGLES: Final = 3_000_000
+MAXIMUM_VERTICES: Final = 2_000_000
+MAXIMUM_TRIANGLES: Final = 4_000_000
 MINIMUM_TRIANGLES: Final = 200
 """A face of fewer triangles says nothing of its expression."""
 

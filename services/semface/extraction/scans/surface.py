@@ -27,6 +27,7 @@ RIDGE: Final = 1e-5
 """Added to the equations' diagonal, which keeps them solvable where there are few neighbours."""
 
 Rows = NDArray[np.float32]
+Columns = tuple[list[tuple[float, int, int]], ...]
 
 
 def vertex_normals(vertices: Array, triangles: Triangles) -> Rows:
@@ -137,14 +138,22 @@ def _local_slopes(
 
 
 # Each unknown's column in the three equations of a neighbour (equation 6): lists of factor and powers of x and y.
-_HEIGHT: Final = ([(0.5, 2, 0)], [(1, 1, 1)], [(0.5, 0, 2)], [(1, 3, 0)], [(1, 2, 1)], [(1, 1, 2)], [(1, 0, 3)])
-_SLOPE_X: Final = ([(1, 1, 0)], [(1, 0, 1)], [], [(3, 2, 0)], [(2, 1, 1)], [(1, 0, 2)], [])
-_SLOPE_Y: Final = ([], [(1, 1, 0)], [(1, 0, 1)], [], [(1, 2, 0)], [(2, 1, 1)], [(3, 0, 2)])
+_HEIGHT: Final[Columns] = (
+    [(0.5, 2, 0)],
+    [(1, 1, 1)],
+    [(0.5, 0, 2)],
+    [(1, 3, 0)],
+    [(1, 2, 1)],
+    [(1, 1, 2)],
+    [(1, 0, 3)],
+)
+_SLOPE_X: Final[Columns] = ([(1, 1, 0)], [(1, 0, 1)], [], [(3, 2, 0)], [(2, 1, 1)], [(1, 0, 2)], [])
+_SLOPE_Y: Final[Columns] = ([], [(1, 1, 0)], [(1, 0, 1)], [], [(1, 2, 0)], [(2, 1, 1)], [(3, 0, 2)])
 
 
 def _equations(
     x: Rows, y: Rows, z: Rows, slope_x: Rows, slope_y: Rows, weight: Rows
-) -> tuple[list[list[Rows]], list[Rows]]:
+) -> tuple[list[list[Array]], list[Array]]:
     """Return the normal equations: a symmetric matrix, 7 × 7 of rows (V,), and the right side, 7 rows (V,).
 
     Every entry is a sum of moments Σ w xᵖ yᑫ over the neighbours.
@@ -161,8 +170,8 @@ def _equations(
 
     sides = ((_HEIGHT, observed(z, 3)), (_SLOPE_X, observed(slope_x, 2)), (_SLOPE_Y, observed(slope_y, 2)))
     zero = np.zeros(x.shape[1], np.float32)
-    matrix = [[zero] * COEFFICIENTS for _ in range(COEFFICIENTS)]
-    right = [zero] * COEFFICIENTS
+    matrix: list[list[Array]] = [[zero] * COEFFICIENTS for _ in range(COEFFICIENTS)]
+    right: list[Array] = [zero] * COEFFICIENTS
     for columns, seen in sides:
         for row in range(COEFFICIENTS):
             for factor, p, q in columns[row]:
@@ -174,11 +183,11 @@ def _equations(
     return matrix, right
 
 
-def _solve(matrix: list[list[Rows]], right: list[Rows]) -> list[Rows]:
+def _solve(matrix: list[list[Array]], right: list[Array]) -> list[Array]:
     """Return the solution, rows (V,), of the symmetric equations, by Cholesky's decomposition of all at once."""
-    trace = sum(matrix[row][row] for row in range(COEFFICIENTS))
+    trace = np.add.reduce([matrix[row][row] for row in range(COEFFICIENTS)])
     ridge = np.float32(RIDGE) * (trace + np.float32(1e-6))
-    lower: list[list[Rows]] = [[] for _ in range(COEFFICIENTS)]
+    lower: list[list[Array]] = [[] for _ in range(COEFFICIENTS)]
     for row in range(COEFFICIENTS):
         for column in range(row + 1):
             rest = matrix[row][column] + (ridge if row == column else np.float32(0))
@@ -188,7 +197,7 @@ def _solve(matrix: list[list[Rows]], right: list[Rows]) -> list[Rows]:
                 lower[row].append(np.sqrt(np.maximum(rest, ridge)))
             else:
                 lower[row].append(rest / lower[column][column])
-    values: list[Rows] = []
+    values: list[Array] = []
     for row in range(COEFFICIENTS):
         rest = right[row]
         for inner in range(row):
