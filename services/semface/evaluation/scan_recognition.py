@@ -76,4 +76,6 @@ def ply(scan: Scan) -> bytes:
     if colours is not None:
         colours = np.column_stack([np.rint(colours), np.full(len(colours), 255)]).astype(np.uint8)
     mesh = trimesh.Trimesh(scan.vertices, scan.triangles, vertex_colors=colours, process=False)
-    return mesh.export(file_type="ply")
+    data = mesh.export(file_type="ply")
+    assert isinstance(data, bytes)
+    return data

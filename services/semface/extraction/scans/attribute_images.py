@@ -91,7 +91,9 @@ def cropped(scan: Scan, by: Similarity, nose_tip: Array) -> Scan:
 def _drawn(face: Scan, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return ``values`` (V, C), C ≤ 8, of the vertices as images (8, 112, 112)."""
     scale = IMAGE_SIZE / WINDOW
-    pixels = (face.vertices[:, :2] + np.float32([0.0, BELOW_NOSE])) * np.float32([scale, -scale]) + IMAGE_SIZE / 2
+    pixels = (face.vertices[:, :2] + np.array([0.0, BELOW_NOSE], np.float32)) * np.array(
+        [scale, -scale], np.float32
+    ) + IMAGE_SIZE / 2
     fragments = rasterize(pixels, -face.vertices[:, 2], face.triangles, IMAGE_SIZE, IMAGE_SIZE)
     seen = fragments.triangle >= 0
     images = np.zeros((len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE), np.float32)

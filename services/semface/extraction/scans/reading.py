@@ -45,7 +45,7 @@ def read_scan(data: bytes, folder: Path | None = None) -> Scan:
     try:
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=resolver, process=False)
         _check_size(_instances(scene, "vertices"), _instances(scene, "faces"))
-        parts = [_part(mesh, linear=kind in ("glb", "gltf")) for mesh in scene.dump() if _is_mesh(mesh)]
+        parts = [_part(mesh, linear=kind in ("glb", "gltf")) for mesh in _meshes(scene)]
     except SemfaceError:
         raise
     except MemoryError:
@@ -122,8 +122,9 @@ def _check_size(vertices: int, triangles: int) -> None:
         )
 
 
-def _is_mesh(geometry: object) -> bool:
-    return isinstance(geometry, trimesh.Trimesh) and len(geometry.faces) > 0
+def _meshes(scene: trimesh.Scene) -> list[trimesh.Trimesh]:
+    """Return what is made of triangles, each in its place."""
+    return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
 
 
 def _instances(scene: trimesh.Scene, attribute: str) -> int:
@@ -143,7 +144,7 @@ def _colours(mesh: trimesh.Trimesh, *, linear: bool) -> NDArray[np.float32] | No
 
     The vertex colours of glTF are ``linear`` light; its textures are not.
     """
-    visual = mesh.visual
+    visual: Any = mesh.visual
     if visual.kind == "texture":
         image = _texture(visual.material)
         if image is not None and visual.uv is not None:
@@ -152,10 +153,8 @@ def _colours(mesh: trimesh.Trimesh, *, linear: bool) -> NDArray[np.float32] | No
         colours = attributes.get("color")
         if colours is None:
             return None
-    elif visual.kind == "vertex":
+    elif visual.kind in ("vertex", "face"):
         colours = visual.vertex_colors
-    elif visual.kind == "face":
-        colours = visual.to_vertex_colors() if hasattr(visual, "to_vertex_colors") else visual.vertex_colors
     else:
         return None
     values = np.asarray(colours)[:, :3]
