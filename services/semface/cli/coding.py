@@ -155,7 +155,7 @@ def expression(
     from semface.cli.recognising import recognise_scan, recognise_view
 
     recogniser = find_recogniser(model)
-    if recogniser.sees is Seen.ATTRIBUTE_IMAGES or attributes is not None:
+    if attributes is not None or (recogniser.sees is Seen.ATTRIBUTE_IMAGES and attention is None):
         show(with_chain(lambda chain: recognise_scan(chain, source, recogniser, attributes)), as_json)
         return
     given = read_input(source)

@@ -1,24 +1,32 @@
-"""`semface eval scans`, and `semface eval scan`, which writes one of the scans that it judges."""
+"""`semface eval scans`, `eval scan` (writes a scan that it judges), `eval attributes` (draws what is seen of some)."""
 
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from semface.cli.output import Json, show
 from semface.errors import Reason, SemfaceError
+from semface.evaluation.attribute_sheet import attribute_sheet
 from semface.evaluation.scan_recognition import TEST_PEOPLE, ScanFigures, evaluate_scans, ply
+from semface.evaluation.sheets import save_sheet
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.synthetic_scans import PEOPLE, ScanGenerator
+from semface.extraction.core import Extractor
+from semface.extraction.scans.core import ScanReader
 from semface.inference import open_engine
 from semface.meaning import SCAN_EXPRESSIONS
 from semface.morphable.model import MorphableModel
 from semface.rpc.settings import ServerSettings
+
+SHOWN: Final = ("neutral", "smile", "jaw_left", "anger")
 
 IctFile = Annotated[Path, typer.Option(help="The ICT face model.", metavar="NPZ")]
 
@@ -30,7 +38,7 @@ def scans(
     as_json: Json = False,
 ) -> None:
     """Expression recognition on synthetic 3-D scans of people whom training did not see, sixteen of each."""
-    generator = ScanGenerator(IctModel.load(model), MorphableModel.shipped())
+    generator = _generator(model)
     settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
 
     async def work(bar: Progress) -> ScanFigures:
@@ -62,10 +70,41 @@ def scan(
     as_json: Json = False,
 ) -> None:
     """Write one of the synthetic 3-D scans."""
+    made = _generator(model).scan(person, _number(expression))
+    output.write_bytes(ply(made))
+    show({"scan": str(output), "vertices": len(made.vertices), "triangles": len(made.triangles)}, as_json)
+
+
+def attributes(
+    model: IctFile,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture: PNG, JPEG or WebP.", metavar="FILE")],
+    person: Annotated[int, typer.Option(min=0, max=PEOPLE - 1, help="Who; training saw the first 200.")] = PEOPLE - 1,
+    expressions: Annotated[
+        list[str] | None, typer.Option("--expression", help="May be repeated. [neutral, smile, jaw_left, anger]")
+    ] = None,
+) -> None:
+    """Draw the attribute images of synthetic 3-D scans of one person, a row for each expression."""
+    numbers = [_number(name) for name in expressions or SHOWN]
+    generator = _generator(model)
+
+    async def work() -> list[NDArray[np.float32]]:
+        engine = open_engine(ServerSettings())
+        try:
+            reader = ScanReader(Extractor(engine))
+            return [(await reader.attribute_images(generator.scan(person, number))).images for number in numbers]
+        finally:
+            await engine.close()
+
+    save_sheet(attribute_sheet(asyncio.run(work())), output)
+
+
+def _generator(model: Path) -> ScanGenerator:
+    return ScanGenerator(IctModel.load(model), MorphableModel.shipped())
+
+
+def _number(expression: str) -> int:
+    """Return the number of an expression by name. Raises FIELD_INVALID."""
     names: list[str] = list(SCAN_EXPRESSIONS)
     if expression not in names:
         raise SemfaceError(Reason.FIELD_INVALID, f"choose an expression from {', '.join(names)}", field="expression")
-    generator = ScanGenerator(IctModel.load(model), MorphableModel.shipped())
-    made = generator.scan(person, names.index(expression))
-    output.write_bytes(ply(made))
-    show({"scan": str(output), "vertices": len(made.vertices), "triangles": len(made.triangles)}, as_json)
+    return names.index(expression)
