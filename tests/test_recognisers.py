@@ -5,7 +5,8 @@ import pytest
 
 from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import CROP_SIZE
-from semface.meaning import EXPRESSIONS
+from semface.extraction.scans.attribute_images import CHANNELS
+from semface.meaning import EXPRESSIONS, SCAN_EXPRESSIONS
 from semface.recognisers import DEFAULT_RECOGNISER, RECOGNISERS, Recogniser, Seen, find_recogniser
 
 SCANS = Recogniser("scans", Seen.ATTRIBUTE_IMAGES, "attribute_images", (8, 4, 4), "float32", ("open", "shut"))
@@ -22,11 +23,13 @@ def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     assert (refused.value.reason, refused.value.field) == (Reason.MODEL_UNKNOWN, "model")
 
 
-def test_pixels_are_seen_as_extraction_cuts_them() -> None:
+def test_pixels_and_scans_are_seen_as_extraction_draws_them() -> None:
     for recogniser in RECOGNISERS.values():
-        assert recogniser.classes == EXPRESSIONS
+        assert recogniser.classes == (SCAN_EXPRESSIONS if recogniser.sees is Seen.ATTRIBUTE_IMAGES else EXPRESSIONS)
         if recogniser.sees is Seen.CROP:
             assert (recogniser.shape, recogniser.dtype) == ((CROP_SIZE, CROP_SIZE, 3), "uint8")
+        if recogniser.sees is Seen.ATTRIBUTE_IMAGES:
+            assert (recogniser.shape, recogniser.dtype) == ((len(CHANNELS), CROP_SIZE, CROP_SIZE), "float32")
 
 
 @pytest.mark.parametrize("recogniser", [RECOGNISERS["dan"], SCANS])

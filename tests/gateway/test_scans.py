@@ -86,7 +86,7 @@ def test_a_bad_scan_gets_its_reason_on_both_ways(
     assert answer.json()["reason"] == reason.name
     with pytest.raises(CallError) as caught:
         services.read_scan(scan)
-    assert caught.value.reason == reason.name
+    assert caught.value.reason is reason
 
 
 def test_a_photograph_is_nothing_for_a_model_of_scans_and_the_reverse(gateway: httpx.Client, portrait: bytes) -> None:

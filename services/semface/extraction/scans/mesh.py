@@ -47,7 +47,7 @@ def check_scan(scan: Scan) -> None:
     if triangles < MINIMUM_TRIANGLES:
         raise SemfaceError(
             Reason.LOW_QUALITY,
-            f"the scan has {triangles} triangles; a face needs {MINIMUM_TRIANGLES} at least",
+            f"the scan has {triangles} triangle{'s' * (triangles != 1)}; a face needs {MINIMUM_TRIANGLES} at least",
             field="scan",
         )
     lost = vertices - int(np.isfinite(scan.vertices).all(axis=1).sum())
