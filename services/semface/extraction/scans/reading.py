@@ -117,8 +117,8 @@ _SIZE_CHECKS: Final[dict[str, Callable[[bytes], None]]] = {
 def _check_size(vertices: int, triangles: int) -> None:
     if vertices > MAXIMUM_VERTICES or triangles > MAXIMUM_TRIANGLES:
         raise _too_large(
-            f"the scan has at least {vertices:,} vertices and {triangles:,} triangles; at most {MAXIMUM_VERTICES:,} and "
-            f"{MAXIMUM_TRIANGLES:,} are taken, so simplify it first"
+            f"the scan has at least {vertices:,} vertices and {triangles:,} triangles; {MAXIMUM_VERTICES:,} and "
+            f"{MAXIMUM_TRIANGLES:,} at most are taken, so simplify it first"
         )
 
 
