@@ -4,6 +4,7 @@
     python -m training.amdfn --output model_repository
     python -m training.amdfn --channels depth --epochs 15           # an ablation: figures only
     python -m training.amdfn --no-attention --seed 1 --epochs 15
+    python -m training.amdfn --data facescape=DIR --output my_models            # or bosphorus=DIR: figures only
 
 Trained on 200 people from random weights and judged once, after the last epoch, on 51 others: nothing is chosen on
 them.
@@ -11,6 +12,7 @@ them.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +26,14 @@ from semface.evaluation.protocol import calibration_error
 from semface.evaluation.synthetic_scans import PEOPLE, TRAINING_PEOPLE
 from semface.extraction.scans.attribute_images import CHANNELS, IMAGE_SIZE
 from semface.meaning import SCAN_EXPRESSIONS
-from training.amdfn_augmentation import augment
+from training.amdfn_augmentation import augment, mirrored_labels
 from training.amdfn_network import ATTRIBUTES, WIDTH, AttentionFusionNetwork, parameter_count
 from training.datasets import cache
 from training.network_export import Port, export_network
-from training.scan_data import ScanImages, load
+from training.own_data import parse_data
+from training.own_recipe import require_both_parts, told_in_one_line
+from training.own_scans import SCAN_COLLECTIONS
+from training.scan_data import ScanImages, load, load_own
 
 MODEL: Final = "amdfn"
 CARD: Final = Path(__file__).with_name("cards") / f"{MODEL}.md"
@@ -54,12 +59,11 @@ class ScanExpressionRecognizer(nn.Module):
         return self.network(attribute_images).softmax(dim=1)
 
 
-def train(arguments: argparse.Namespace) -> AttentionFusionNetwork:
-    """Fit the network on the training people; goes on from the last epoch of an interrupted run."""
+def train(data: ScanImages, classes: Sequence[str], arguments: argparse.Namespace) -> AttentionFusionNetwork:
+    """Fit the network on ``data``; goes on from the last epoch of an interrupted run."""
     torch.manual_seed(arguments.seed)
-    data = load(range(TRAINING_PEOPLE), arguments.takes)
-    rows = np.flatnonzero(data.found)
-    network = new_network(arguments).to(memory_format=torch.channels_last)
+    rows, mirrored = np.flatnonzero(data.found), mirrored_labels(classes)
+    network = new_network(arguments, len(classes)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), RATE, 0.9, weight_decay=WEIGHT_DECAY, nesterov=True)
     steps = len(rows) // BATCH
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -76,7 +80,8 @@ def train(arguments: argparse.Namespace) -> AttentionFusionNetwork:
     for epoch in range(first, arguments.epochs):
         # Each epoch has a stream of its own, so that one that was stopped is the same when run again.
         random = np.random.default_rng((arguments.seed, epoch))
-        loss, correct = _epoch(network, optimizer, schedule, data, random.permutation(rows)[: steps * BATCH], random)
+        chosen = random.permutation(rows)[: steps * BATCH]
+        loss, correct = _epoch(network, optimizer, schedule, data, chosen, mirrored, random)
         print(f"epoch {epoch + 1}: loss {loss:.3f}, training accuracy {correct:.3f}", flush=True)
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
         torch.save({**state, "schedule": schedule.state_dict()}, checkpoint.with_suffix(".part"))
@@ -90,6 +95,7 @@ def _epoch(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     data: ScanImages,
     rows: NDArray[np.intp],
+    mirrored: Tensor,
     random: np.random.Generator,
 ) -> tuple[float, float]:
     """Train on ``rows`` once; return the mean loss and the part of the changed pictures that were recognised."""
@@ -97,7 +103,7 @@ def _epoch(
     losses, hits = [], []
     for batch in tqdm(rows.reshape(-1, BATCH), mininterval=30, leave=False):
         images = torch.from_numpy(data.images[batch].astype(np.float32))
-        images, labels = augment(images, torch.from_numpy(data.labels[batch]), random)
+        images, labels = augment(images, torch.from_numpy(data.labels[batch]), mirrored, random)
         # 16-bit arithmetic takes half the time on processors that have it.
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(images.to(memory_format=torch.channels_last))
@@ -111,10 +117,10 @@ def _epoch(
     return float(np.mean(losses)), float(np.mean(hits))
 
 
-def new_network(arguments: argparse.Namespace) -> AttentionFusionNetwork:
+def new_network(arguments: argparse.Namespace, classes: int) -> AttentionFusionNetwork:
     """Return the network that the arguments ask for, with random weights."""
     channels = tuple(range(len(CHANNELS))) if arguments.channels == "all" else ATTRIBUTES[arguments.channels]
-    return AttentionFusionNetwork(channels, arguments.width, attention=not arguments.no_attention)
+    return AttentionFusionNetwork(channels, arguments.width, not arguments.no_attention, classes)
 
 
 def checkpoint_of(arguments: argparse.Namespace) -> Path:
@@ -122,12 +128,13 @@ def checkpoint_of(arguments: argparse.Namespace) -> Path:
     folder = cache() / "checkpoints"
     folder.mkdir(exist_ok=True)
     attention = "plain" if arguments.no_attention else "attention"
+    name = MODEL if arguments.data is None else f"{MODEL}-{arguments.data[0]}"
     recipe = f"{arguments.width}-{arguments.takes}-{arguments.epochs}-{arguments.seed}"
-    return folder / f"{MODEL}-{arguments.channels}-{attention}-{recipe}.pt"
+    return folder / f"{name}-{arguments.channels}-{attention}-{recipe}.pt"
 
 
 def confidences(network: nn.Module, images: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Return the confidences (N, 16) of attribute images (N, 8, 112, 112)."""
+    """Return the confidences (N, C) of attribute images (N, 8, 112, 112)."""
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
@@ -137,15 +144,16 @@ def confidences(network: nn.Module, images: NDArray[np.float16]) -> NDArray[np.f
 
 
 def judge(network: nn.Module, data: ScanImages) -> tuple[Figures, NDArray[np.int64]]:
-    """Return the figures on ``data`` and the confusion (16, 16), class by answer. A face not found counts as wrong."""
+    """Return the figures on ``data`` and the confusion (C, C), class by answer. A face not found counts as wrong."""
     answers = confidences(network, data.images)
     hit = (answers.argmax(axis=1) == data.labels) & data.found
     bare = data.images.copy()
     bare[:, 5:] = 0
     without = (confidences(network, bare).argmax(axis=1) == data.labels) & data.found
-    confusion = np.zeros((len(SCAN_EXPRESSIONS),) * 2, np.int64)
+    confusion = np.zeros((answers.shape[1],) * 2, np.int64)
     np.add.at(confusion, (data.labels[data.found], answers[data.found].argmax(axis=1)), 1)
-    people = hit.reshape(-1, len(SCAN_EXPRESSIONS)).mean(axis=1)
+    _, person = np.unique(data.people, return_inverse=True)
+    people = np.bincount(person, hit) / np.bincount(person)
     figures = {
         "accuracy": float(hit.mean()),
         "standard_error": float(people.std(ddof=1) / np.sqrt(len(people))),
@@ -177,6 +185,14 @@ def card(network: AttentionFusionNetwork, figures: Figures, confusion: NDArray[n
     )
 
 
+def own_data(text: str) -> tuple[str, Path]:
+    """Return name and folder of ``NAME=DIR``."""
+    try:
+        return parse_data(text, SCAN_COLLECTIONS)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main() -> None:
     """Run the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -187,17 +203,30 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=own_data, metavar="NAME=DIR", help=f"your own: {', '.join(SCAN_COLLECTIONS)}")
     arguments = parser.parse_args()
-    network = train(arguments)
-    figures, confusion = judge(network, load(TEST))
+    classes: tuple[str, ...] = SCAN_EXPRESSIONS
+    with told_in_one_line():
+        if arguments.data is None:
+            learned, judged = load(range(TRAINING_PEOPLE), arguments.takes), load(TEST)
+        else:
+            every, classes, held_out = load_own(*arguments.data)
+            require_both_parts(held_out)
+            learned, judged = every.part(~held_out), every.part(held_out)
+    network = train(learned, classes, arguments)
+    figures, confusion = judge(network, judged)
     print(json.dumps({**figures, "parameters": parameter_count(network)}))
-    if arguments.output is None:
+    if arguments.output is None or classes != SCAN_EXPRESSIONS:
         return
     folder = arguments.output / MODEL
     source = Port("attribute_images", (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE))
     served = ScanExpressionRecognizer(network.to(memory_format=torch.contiguous_format))
     export_network(served, folder, source, Port("confidences", (len(SCAN_EXPRESSIONS),)), max_batch_size=32)
-    (folder / "card.md").write_text(card(network, figures, confusion, arguments.epochs))
+    text = card(network, figures, confusion, arguments.epochs)
+    if arguments.data is not None:
+        lines = "\n".join(f"| {name} | {value:.4f} |" for name, value in figures.items())
+        text = f"# {MODEL}\n\nTrained on {arguments.data[0]}, {arguments.epochs} epochs.\n\n| | |\n|---|---|\n{lines}\n"
+    (folder / "card.md").write_text(text)
 
 
 if __name__ == "__main__":

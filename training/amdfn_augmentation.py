@@ -1,5 +1,6 @@
 """Attribute images changed in ways that leave the expression, so that few people teach more."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -22,15 +23,17 @@ LARGEST_PATCH: Final = 20
 """Side in pixels of a patch without surface, in every second scan."""
 
 
-def mirrored_labels() -> Tensor:
-    """Return the class (16,) that each class becomes in a mirror."""
+def mirrored_labels(classes: Sequence[str] = SCAN_EXPRESSIONS) -> Tensor:
+    """Return the number of the class that each of ``classes`` becomes in a mirror."""
     pairs = MIRRORED | {right: left for left, right in MIRRORED.items()}
-    names: list[str] = list(SCAN_EXPRESSIONS)
-    return torch.tensor([names.index(pairs.get(name, name)) for name in names])
+    return torch.tensor([list(classes).index(pairs.get(name, name)) for name in classes])
 
 
-def augment(images: Tensor, labels: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return changed ``images`` (N, 8, S, S), float32, and ``labels`` (N,); what is given may be overwritten."""
+def augment(images: Tensor, labels: Tensor, mirrored: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return changed ``images`` (N, 8, S, S), float32, and ``labels`` (N,); what is given may be overwritten.
+
+    ``mirrored`` is what ``mirrored_labels`` gives for the classes.
+    """
     count, _, size, _ = images.shape
     surface = images[:, :3].ne(0).any(dim=1, keepdim=True)
     images[:, :3] = torch.einsum("nij,njhw->nihw", _small_turns(count, random), images[:, :3])
@@ -51,7 +54,7 @@ def augment(images: Tensor, labels: Tensor, random: np.random.Generator) -> tupl
             top, left = random.integers(0, size - side, 2).tolist()
             changed[row, :, top : top + side, left : left + side] = 0
     changed[mirror, 0] *= -1
-    return changed, torch.where(mirror, mirrored_labels()[labels], labels)
+    return changed, torch.where(mirror, mirrored[labels], labels)
 
 
 def _overlap(size: int, shift: int) -> slice:
