@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training is not installed")
+pytest.importorskip("torch", reason="training needs the extra `training`")
+
+import torch
 
 from semface.meaning import SCAN_EXPRESSIONS
 from training.amdfn import judge
