@@ -10,9 +10,12 @@ from PIL import Image
 pytest.importorskip("torch", reason="training is not installed")
 
 from semface.errors import Reason, SemfaceError
+from semface.evaluation.scan_recognition import ply
 from semface.meaning import SCAN_EXPRESSIONS
+from tests.extraction.scans.heads import head
 from training.own_data import IncompleteDataError
 from training.own_scans import FACESCAPE_NUMBERS, read_bnt, read_bosphorus, read_facescape
+from training.scan_data import load_own
 
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
 
@@ -34,6 +37,27 @@ def test_facescape_gives_sixteen_scans_of_each_person(facescape: Path) -> None:
     assert [scan.label for scan in found.scans[:16]] == list(range(16))
     assert found.scans[10].file.name == "12_lip_puckerer.obj"
     assert len(found.scans[0].scan().triangles) == 1
+
+
+@pytest.mark.slow
+def test_own_scans_become_images_and_the_people_of_the_test_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEMFACE_CACHE", str(tmp_path / "cache"))
+    file = ply(head())
+    for person in ("1", "5", "9"):
+        folder = tmp_path / "data" / person / "models_reg"
+        folder.mkdir(parents=True)
+        for name, number in FACESCAPE_NUMBERS.items():
+            # A file is known by its content, so that a PLY file may bear the name.
+            (folder / f"{number}_{name}.obj").write_bytes(TRIANGLE.encode() if name == "smile" else file)
+    images, classes, held_out = load_own("facescape", tmp_path / "data")
+    assert classes == SCAN_EXPRESSIONS
+    assert images.images.shape == (48, 8, 112, 112)
+    assert (images.found == (images.labels != SCAN_EXPRESSIONS.index("smile"))).all()
+    assert set(images.people[held_out]).isdisjoint(images.people[~held_out])
+    again, _, _ = load_own("facescape", tmp_path / "data")
+    np.testing.assert_array_equal(again.images, images.images)
 
 
 def test_a_person_without_an_expression_is_told(facescape: Path) -> None:
