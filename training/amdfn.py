@@ -25,6 +25,7 @@ from tqdm import tqdm
 from semface.evaluation.protocol import calibration_error
 from semface.evaluation.synthetic_scans import PEOPLE, TRAINING_PEOPLE
 from semface.extraction.scans.attribute_images import CHANNELS, IMAGE_SIZE
+from semface.inference.embedded import load_network
 from semface.meaning import SCAN_EXPRESSIONS
 from training.amdfn_augmentation import augment, mirrored_labels
 from training.amdfn_network import ATTRIBUTES, WIDTH, AttentionFusionNetwork, parameter_count
@@ -165,6 +166,16 @@ def judge(network: nn.Module, data: ScanImages) -> tuple[Figures, NDArray[np.int
     return figures, confusion
 
 
+def exported_accuracy(file: Path, data: ScanImages) -> float:
+    """Return the part of ``data`` that the network in ``file`` recognises."""
+    session = load_network(file, MODEL)
+    parts = [
+        session.run(["confidences"], {"attribute_images": data.images[start : start + BATCH].astype(np.float32)})[0]
+        for start in range(0, len(data.images), BATCH)
+    ]
+    return float(((np.concatenate(parts).argmax(axis=1) == data.labels) & data.found).mean())
+
+
 def card(network: AttentionFusionNetwork, figures: Figures, confusion: NDArray[np.int64], epochs: int) -> str:
     """Return the model card in Markdown."""
     recalls = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)
@@ -221,7 +232,11 @@ def main() -> None:
     folder = arguments.output / MODEL
     source = Port("attribute_images", (len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE))
     served = ScanExpressionRecognizer(network.to(memory_format=torch.contiguous_format))
-    export_network(served, folder, source, Port("confidences", (len(SCAN_EXPRESSIONS),)), max_batch_size=32)
+    target = Port("confidences", (len(SCAN_EXPRESSIONS),))
+    for weights in ("half", "byte"):
+        # The last one stays: half the size, for the same answers.
+        export_network(served, folder, source, target, max_batch_size=32, weights=weights)
+        figures[f"accuracy_{weights}"] = exported_accuracy(folder / "1" / "model.onnx", judged)
     text = card(network, figures, confusion, arguments.epochs)
     if arguments.data is not None:
         lines = "\n".join(f"| {name} | {value:.4f} |" for name, value in figures.items())
