@@ -118,7 +118,7 @@ class AttentionFusionNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) of ``images`` (N, 8, 112, 112)."""
-        picked = images if len(self.channels) == images.shape[1] else images[:, self.channels]
+        picked = images if len(self.channels) == len(CHANNELS) else images[:, self.channels]
         f0, *layers = self.backbone(picked)
         total = layers[-1] + self.shallow(f0)
         if self.attention is not None:
