@@ -104,6 +104,14 @@ async def test_a_scan_of_no_face_is_told_so(reader: ScanReader) -> None:
     assert caught.value.reason is Reason.NO_FACE
 
 
+async def test_large_triangles_in_many_layers_are_no_face(reader: ScanReader) -> None:
+    corners = np.random.default_rng(0).uniform(-100, 100, (1500, 3)).astype(np.float32)
+    soup = Scan(corners, np.arange(1500, dtype=np.int32).reshape(-1, 3))
+    with pytest.raises(SemfaceError) as caught:
+        await reader.attribute_images(soup)
+    assert caught.value.reason is Reason.NO_FACE
+
+
 def finer(scan: Scan, times: int) -> Scan:
     """``scan`` with each triangle cut into four, ``times`` over, without joining what they share."""
     for _ in range(times):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from semface.descriptors import Descriptors, split
 from semface.errors import Reason, SemfaceError
 from semface.extraction.core import Extractor, Face
-from semface.extraction.scans.frontal_view import FrontalView, view
+from semface.extraction.scans.frontal_view import FrontalView, coarse, view
 from semface.extraction.scans.mesh import Array, Scan
 from semface.morphable.camera import project
 from semface.morphable.model import MorphableModel
@@ -94,12 +94,17 @@ class FaceAligner:
 
     async def align(self, scan: Scan) -> Similarity:
         """Return the similarity that brings ``scan`` to the mean head, in millimetres. Raises NO_FACE."""
+        scan = await asyncio.to_thread(coarse, scan)
         bare = Scan(scan.vertices, scan.triangles)
         for forward, up in FRONTS:
             axes = np.stack([np.cross(up, forward), up, forward])
             # In strange light, or painted, a face is found by its surface alone.
             for shown in (bare,) if scan.colours is None else (scan, bare):
-                seen = await asyncio.to_thread(view, shown, axes)
+                try:
+                    seen = await asyncio.to_thread(view, shown, axes)
+                except SemfaceError:
+                    # Large triangles in many layers are no face; drawing them would take long.
+                    continue
                 face = _largest(await self._extractor.extract(seen.picture))
                 if face is not None and (found := self._similarity(seen, face)) is not None:
                     return found

@@ -94,7 +94,11 @@ def _drawn(face: Scan, values: NDArray[np.float32]) -> NDArray[np.float32]:
     pixels = (face.vertices[:, :2] + np.array([0.0, BELOW_NOSE], np.float32)) * np.array(
         [scale, -scale], np.float32
     ) + IMAGE_SIZE / 2
-    fragments = rasterize(pixels, -face.vertices[:, 2], face.triangles, IMAGE_SIZE, IMAGE_SIZE)
+    try:
+        fragments = rasterize(pixels, -face.vertices[:, 2], face.triangles, IMAGE_SIZE, IMAGE_SIZE)
+    except SemfaceError:
+        message = "the scan's face is of large triangles in many layers; clean the mesh first"
+        raise SemfaceError(Reason.LOW_QUALITY, message, field="scan") from None
     seen = fragments.triangle >= 0
     images = np.zeros((len(CHANNELS), IMAGE_SIZE, IMAGE_SIZE), np.float32)
     images[: values.shape[1], seen] = interpolate(values, face, fragments, seen).T

@@ -61,11 +61,15 @@ class FrontalView:
         return float("nan")
 
 
+def coarse(scan: Scan) -> Scan:
+    """Return ``scan`` with no more triangles than a view's pixels can show, give or take a few."""
+    if len(scan.triangles) <= DENSE:
+        return scan
+    return joined(scan, float(np.ptp(scan.vertices, axis=0).max()) / CELLS)
+
+
 def view(scan: Scan, axes: Array) -> FrontalView:
     """Return ``scan`` as seen against the third row of ``axes`` (3, 3), whose first points right, whose second up."""
-    if len(scan.triangles) > DENSE:
-        extent = float(np.ptp(scan.vertices, axis=0).max())
-        scan = joined(scan, extent / CELLS)
     turned = scan.vertices.astype(np.float64) @ axes.T
     low, high = turned.min(axis=0), turned.max(axis=0)
     centre, extent = (low[:2] + high[:2]) / 2, float(max((high - low)[:2].max(), 1e-12))
