@@ -50,6 +50,7 @@ def test_a_scan_without_a_face_fails_in_one_line(run: Run, tmp_path: Path) -> No
     assert "NO_FACE" in done.stderr
     assert str(path) in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr
+    assert "photograph" not in done.stderr
 
 
 def test_attribute_images_are_drawn_of_scans_only(run: Run, photo: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "encode": ("coding", "Code the face of a photograph into a bitstream."),
     "decode": ("coding", "Decode a bitstream into the numbers of the face."),
     "render": ("drawing", "Draw the face of a photograph or a bitstream, or the face model."),
-    "expression": ("coding", "Recognise the expression of a photograph or a bitstream."),
+    "expression": ("coding", "Recognise the expression of a photograph, a bitstream or a 3-D scan."),
     "verify": ("coding", "Tell whether two photographs or bitstreams show one person."),
     "enroll": ("enrolling", "Enrol a face as a subject, through a running gateway."),
     "identify": ("enrolling", "Tell which enrolled subject a face is, through a running gateway."),
@@ -108,7 +108,8 @@ def main() -> None:
     try:
         result = typer.main.get_command(app)(prog_name="semface", standalone_mode=False)
     except SemfaceError as error:
-        _fail(f"{error.message} ({error.reason.name})", HINTS.get(error.reason))
+        # What is wrong with a scan says itself what to do; a hint would speak of photographs.
+        _fail(f"{error.message} ({error.reason.name})", None if error.field == "scan" else HINTS.get(error.reason))
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
