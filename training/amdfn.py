@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--channels", choices=("all", *ATTRIBUTES), default="all")
     parser.add_argument("--no-attention", action="store_true")
     parser.add_argument("--width", type=int, default=WIDTH)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=own_data, metavar="NAME=DIR", help=f"your own: {', '.join(SCAN_COLLECTIONS)}")
