@@ -52,6 +52,8 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
         redoc_url=None,
         # A redirect would name the subject of the path once more.
         redirect_slashes=False,
+        # FastAPI's own spans and metrics hold the path of a request, which may name a subject.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses=problems.DOCUMENTED,
     )
     problems.install(app)

@@ -7,11 +7,12 @@ from pydantic import Field, SecretStr
 
 from semface.access.settings import AccessSettings
 from semface.rpc.settings import is_loopback
+from semface.tracing.settings import TracingSettings
 
 LOOPBACK = "127.0.0.1"
 
 
-class GatewaySettings(AccessSettings):
+class GatewaySettings(AccessSettings, TracingSettings):
     """Everything that can be set about the gateway; each field is an environment variable with the prefix SEMFACE_."""
 
     http_host: str = Field(LOOPBACK, description="Address to listen on. Without API keys only loopback is used.")
