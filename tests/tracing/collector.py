@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector's end of OTLP, over gRPC and over HTTP, by the official protos: it keeps what it is sent."""
+"""An OpenTelemetry collector's end of OTLP, over gRPC and HTTP, by the official protos: it keeps what it is sent."""
 
 import threading
 from collections.abc import Iterator

@@ -63,10 +63,10 @@ def test_work_of_no_call_is_in_no_trace(collector: Collector) -> None:
 
 
 def test_a_stage_is_below_its_call_and_goes_on_with_the_callers_trace(collector: Collector) -> None:
-    with Traced(collector, 0.0), answering("call", [("traceparent", SAMPLED), ("tracestate", "vendor=words")]):
-        with span("stage"):
-            told = dict(trace_metadata())
-            assert recorded_headers() == told
+    came = [("traceparent", SAMPLED), ("tracestate", "vendor=words")]
+    with Traced(collector, 0.0), answering("call", came), span("stage"):
+        told = dict(trace_metadata())
+        assert recorded_headers() == told
     spans = {one.name: one for _, one in collector.spans()}
     assert {one.trace_id.hex() for one in spans.values()} == {TRACE}
     assert spans["call"].parent_span_id.hex() == PARENT

@@ -25,17 +25,6 @@ JPEG = {"Content-Type": "image/jpeg"}
 KEY, SUBJECT, LABEL = "a-key-of-the-test", "subject-0815", "label-4711"
 SERVICES = ("extraction", "codec", "understanding")
 STAGES = {"extract", "decode picture", "detect", "describe", "encode", "understand", "decode", "embed", "store"}
-    "extract",
-    "decode picture",
-    "detect",
-    "describe",
-    "encode",
-    "understand",
-    "decode",
-    "embed",
-    "store",
-    "redis",
-}
 STOP_SECONDS = 30
 
 

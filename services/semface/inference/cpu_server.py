@@ -55,9 +55,8 @@ class CpuServer:
     ) -> None:
         """Prepare to serve ``models`` of ``repository`` (None: all), writing what the server says to ``log``.
 
-        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. ``trace_config`` are values of
-        the server's option of that name. Raises BACKEND_AWAY when
-        ``environment`` does not hold the server.
+        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. ``trace_config`` are values
+        of the server's option of that name. Raises BACKEND_AWAY when ``environment`` does not hold the server.
         """
         self.repository = repository
         self.models = tuple(models if models is not None else _names(repository))
