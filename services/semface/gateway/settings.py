@@ -41,7 +41,8 @@ class GatewaySettings(AccessSettings, TracingSettings):
     exact_limit: int = Field(
         100_000,
         ge=1,
-        description="Subjects of a tenant up to which identify compares exactly; beyond, usearch finds them.",
+        description="Subjects of a tenant up to which identify compares every template whole; beyond, a first pass "
+        "leaves out who cannot be among the best.",
     )
     vector_sets: bool = Field(
         False,
