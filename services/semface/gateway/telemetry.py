@@ -1,4 +1,4 @@
-"""Metrics, logs and spans of HTTP requests: method, route, status, time, never a body or path (it may name a subject)."""
+"""Metrics, logs and spans of HTTP requests: method, route, status, time; no path (it may name a subject), no body."""
 
 import time
 from functools import lru_cache
