@@ -192,7 +192,8 @@ class TemplateIndex:
         """Return the best of all subjects, whose cosines are at most ``bounds``."""
         rows = np.flatnonzero(bounds >= threshold)
         if len(rows) > FEW:
-            first = rows[np.argpartition(-bounds[rows], FIRST_COMPARED + top)[: FIRST_COMPARED + top]]
+            count = min(FIRST_COMPARED + top, len(rows) - 1)
+            first = rows[np.argpartition(-bounds[rows], count)[:count]]
             best = self._best(first, self._scores(first, probe), threshold, top)
             if len(best) == top:
                 rows = rows[bounds[rows] >= best[-1][1]]
