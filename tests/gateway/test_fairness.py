@@ -75,7 +75,7 @@ async def test_who_floods_is_told_when_to_come_again_and_others_are_answered_in_
 ) -> None:
     file = KeyFile(tmp_path / "keys.json")
     greedy, modest = (file.create(tenant, [Scope.FACES])[1] for tenant in ("greedy", "modest"))
-    bounds = {"http_max_in_flight": PLACES, "http_max_waiting": WAITING}
+    bounds = {"http_max_in_flight": PLACES, "http_max_waiting": WAITING, "call_timeout_seconds": 60.0}
     async with (
         gateway(system, keys_file=file.path, **bounds) as client,
         flooded(client, bodies["slow"], greedy) as flood,
