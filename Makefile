@@ -95,10 +95,10 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
 
 lock: $(UV) ## Resolve the dependencies anew and write both lock files
 	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration -o requirements.lock pyproject.toml
-	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video --extra plots --extra baselines --extra load --extra ops \
+	$(UV) pip compile $(LOCK_OPTIONS) --extra demonstration --extra dev --extra video --extra plots --extra baselines --extra load --extra ops --extra tracing \
 		-c requirements.lock \
 		-o requirements-dev.lock pyproject.toml
-	$(UV) pip compile $(LOCK_OPTIONS) --extra ops --extra index -c requirements-dev.lock -o requirements-ops.lock pyproject.toml
+	$(UV) pip compile $(LOCK_OPTIONS) --extra ops --extra tracing -c requirements-dev.lock -o requirements-ops.lock pyproject.toml
 
 teachers: $(TEACHERS) ## Build the teacher networks of training, in an environment of their own (Python 3.11 or 3.12, npm)
 	build/teachers-venv/bin/python -m training.teachers

@@ -16,6 +16,7 @@ from semface.codec.settings import CodecSettings
 from semface.extraction.settings import ExtractionSettings
 from semface.gateway.settings import GatewaySettings
 from semface.rpc.settings import ServerSettings
+from semface.tracing.settings import TracingSettings
 from semface.understanding.settings import UnderstandingSettings
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -31,6 +32,7 @@ run by `semface serve NAME`. Commands that need no server (`analyze`, `encode`, 
 
 READERS: dict[type[BaseSettings], tuple[str, ...]] = {
     AccessSettings: ("extraction", "codec", "understanding", "gateway", "up"),
+    TracingSettings: ("extraction", "codec", "understanding", "gateway", "up"),
     ServerSettings: ("extraction", "codec", "understanding", "up"),
     ExtractionSettings: ("extraction", "up"),
     CodecSettings: ("codec", "up"),

@@ -28,15 +28,19 @@ class System:
 
 
 @contextmanager
-def running_system(repository: Path, redis_url: str | None = None) -> Iterator[System]:
-    """Run `semface up` on free ports while the block lasts."""
-    environment = os.environ | {
-        "SEMFACE_MODEL_REPOSITORY": str(repository),
-        "SEMFACE_PORT": "0",
-        "SEMFACE_HTTP_PORT": "0",
-        "SEMFACE_LOG_LEVEL": "warning",
-        "OMP_NUM_THREADS": "1",
-    }
+def running_system(repository: Path, redis_url: str | None = None, **settings: str) -> Iterator[System]:
+    """Run `semface up` on free ports, with further ``settings`` (SEMFACE_…), while the block lasts."""
+    environment = (
+        os.environ
+        | settings
+        | {
+            "SEMFACE_MODEL_REPOSITORY": str(repository),
+            "SEMFACE_PORT": "0",
+            "SEMFACE_HTTP_PORT": "0",
+            "SEMFACE_LOG_LEVEL": "warning",
+            "OMP_NUM_THREADS": "1",
+        }
+    )
     if redis_url is not None:
         environment["SEMFACE_REDIS_URL"] = redis_url
     command = [sys.executable, "-m", "semface.cli", "up", "--json"]

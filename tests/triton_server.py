@@ -56,6 +56,7 @@ def running_triton(
     port: int = 0,
     programs: dict[str, str] | None = None,
     metrics_port: int | None = None,
+    trace_config: Sequence[str] = (),
 ) -> Iterator[CpuServer]:
     """Serve ``models`` of ``source`` (None: all) while the block lasts; ``folder`` takes repository and log.
 
@@ -65,7 +66,14 @@ def running_triton(
     build_repository(ModelRepository(source), repository, Target.PYTHON, instances=1)
     for name, program in (programs or {}).items():
         (repository / name / "1" / "model.py").write_text(program)
-    with CpuServer(repository, folder / "triton.log", models=models, port=port, metrics_port=metrics_port) as server:
+    with CpuServer(
+        repository,
+        folder / "triton.log",
+        models=models,
+        port=port,
+        metrics_port=metrics_port,
+        trace_config=trace_config,
+    ) as server:
         yield server
 
 

@@ -47,6 +47,7 @@ TOGGLES: Mapping[str, tuple[str, ...]] = {
     "open": ("networkPolicies.enabled=false",),
     "a processor's pool": ("triton.pools[0].gpus=0",),
     "pull secrets": ("imagePullSecrets={registry}", "image.registry=registry.example", "image.tag=1.2.3"),
+    "tracing": ("tracing.enabled=true", "tracing.ratio=1"),
     "issuer of tokens": ("networkPolicies.issuerCidrs={192.0.2.0/24}",),
 }
 """Sets of values, each beside the defaults."""

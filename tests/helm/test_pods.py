@@ -175,3 +175,25 @@ def test_certificates_are_for_the_names_that_are_called() -> None:
     assert "@semface-redis:6379" in environment["SEMFACE_REDIS_URL"]
     assert environment["SEMFACE_REDIS_URL"].startswith("rediss://")
     assert "semface-redis" in names["semface-redis"]
+
+
+def test_everything_traces_or_nothing_does() -> None:
+    def told(sets: tuple[str, ...]) -> dict[str, dict[str, str]]:
+        found = {}
+        for deployment in of_kind(rendered(sets=sets), "Deployment"):
+            container = deployment["spec"]["template"]["spec"]["containers"][0]
+            words = [f"{one['name']}={one.get('value', '')}" for one in container["env"]] + container["args"]
+            pairs = [word.removeprefix("--trace-config=").partition("=") for word in words if "trac" in word.lower()]
+            found[container["name"]] = {name: value for name, _, value in pairs}
+        return found
+
+    assert not any(told(()).values())
+    traced = told(
+        ("tracing.enabled=true", "tracing.ratio=0.5", "tracing.tritonEndpoint=http://collector:4318/v1/traces")
+    )
+    for service in ("gateway", "extraction", "codec", "understanding"):
+        assert traced[service]["SEMFACE_TRACING_ENDPOINT"] == "http://otel-collector.monitoring:4317"
+        assert traced[service]["SEMFACE_TRACING_RATIO"] == "0.5"
+    assert traced["triton"]["opentelemetry,url"] == "http://collector:4318/v1/traces"
+    # Triton adds none to those that the services record.
+    assert (traced["triton"]["mode"], traced["triton"]["rate"]) == ("opentelemetry", "0")

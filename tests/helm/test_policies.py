@@ -86,6 +86,16 @@ def test_every_arrow_has_a_policy_at_both_ends_and_no_other_has(values: str) -> 
     assert inward | outward == EXPECTED[values]
 
 
+def test_spans_reach_the_collector_and_nothing_else_there() -> None:
+    told = "tracing.namespaceLabels.kubernetes\\.io/metadata\\.name=telemetry"
+    documents = rendered(sets=("tracing.enabled=true", "tracing.endpoint=http://collector.telemetry:14317", told))
+    assert {arrow for arrow in ends(documents, "egress") if arrow[1] == "telemetry"} == {
+        *((component, "telemetry", 14317) for component in (*SERVICES, "gateway")),
+        ("triton", "telemetry", 4318),
+    }
+    assert ends(documents, "ingress") == ends(rendered(), "ingress")
+
+
 def test_without_a_policy_of_its_own_a_pod_reaches_nothing() -> None:
     for rendering, documents in all_renderings().items():
         policies = of_kind(documents, "NetworkPolicy")

@@ -24,6 +24,8 @@ BAD = {
     "a setting in small letters": (("codec.environment.max_in_flight=3",), "environment"),
     "a memory limit that is no quantity": (("codec.resources.limits.memory=much",), "memory"),
     "a cidr without a mask": (("redis.external.cidrs={10.0.0.0}",), "cidrs"),
+    "a collector without a port": (("tracing.endpoint=http://collector",), "endpoint"),
+    "more traces than requests": (("tracing.ratio=2",), "ratio"),
     "a schedule of four fields": (("redis.backup.schedule=1 2 3 4",), "schedule"),
 }
 

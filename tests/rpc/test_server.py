@@ -152,7 +152,7 @@ async def main():
     servicer = Obedient()
     service = Service(EXPRESSION, partial(add_ExpressionServiceServicer_to_server, servicer), healthy)
     asyncio.get_running_loop().call_later(1.0, servicer.release.set)
-    await serve([service], ServerSettings(port=0))
+    await serve([service], ServerSettings(port=0), "expression")
 
 asyncio.run(main())
 """

@@ -108,6 +108,10 @@ livenessProbe: {grpc: {port: 8101, service: live}, periodSeconds: 10, timeoutSec
 - {name: SEMFACE_KEYS_FILE, value: /etc/semface/access/keys.json}
 - {name: SEMFACE_GRACE_SECONDS, value: {{ $root.Values.drain.graceSeconds | quote }}}
 - {name: SEMFACE_LOG_LEVEL, value: {{ $root.Values.logLevel }}}
+{{- if $root.Values.tracing.enabled }}
+- {name: SEMFACE_TRACING_ENDPOINT, value: {{ $root.Values.tracing.endpoint | quote }}}
+- {name: SEMFACE_TRACING_RATIO, value: {{ $root.Values.tracing.ratio | quote }}}
+{{- end }}
 {{- if $root.Values.tls.enabled }}
 - {name: SEMFACE_TLS_CERTIFICATE, value: /etc/semface/tls/tls.crt}
 - {name: SEMFACE_TLS_KEY, value: /etc/semface/tls/tls.key}

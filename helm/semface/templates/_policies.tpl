@@ -58,6 +58,14 @@ egress:
   - {from: gateway, cidr: {{ . }}, port: {{ $.Values.redis.external.port }}}
 {{- end }}
 {{- end }}
+{{- if .Values.tracing.enabled }}
+{{- range list "gateway" "extraction" "codec" "understanding" }}
+  - {from: {{ . }}, namespace: collector, port: {{ include "semface.urlPort" $.Values.tracing.endpoint }}}
+{{- end }}
+{{- if eq .Values.inference.mode "triton" }}
+  - {from: triton, namespace: collector, port: {{ include "semface.urlPort" .Values.tracing.tritonEndpoint }}}
+{{- end }}
+{{- end }}
 {{- range $cidr := .Values.networkPolicies.issuerCidrs }}
 {{- range list "gateway" "extraction" "codec" "understanding" }}
   - {from: {{ . }}, cidr: {{ $cidr }}, port: 443}
@@ -69,4 +77,9 @@ egress:
   - {from: rollout, cidr: {{ . }}, port: 6443}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The port of a URL that names one, as the schema asks for. */}}
+{{- define "semface.urlPort" -}}
+{{- (urlParse .).host | splitList ":" | last -}}
 {{- end -}}

@@ -101,7 +101,7 @@ def understanding(
 @app.command()
 def identify(
     subjects: Annotated[int, typer.Option(min=100, help="How many are enrolled.")] = 100_000,
-    exact_limit: Annotated[int, typer.Option(min=1, help="Up to how many every template is compared.")] = 100_000,
+    exact_limit: Annotated[int, typer.Option(min=1, help="Up to how many every template is compared whole.")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1, help="How often each time is taken.")] = 300,
     images: Annotated[
         Path | None, typer.Option(help="Zip of pictures to fit templates and probes to.", metavar="ZIP")

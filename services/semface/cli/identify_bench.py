@@ -79,8 +79,8 @@ class IdentifyFigures:
     """What ``semface bench identify`` prints."""
 
     subjects: int
-    exact: bool
-    """Whether every template is compared; else usearch proposes candidates."""
+    screened: bool
+    """Whether a first pass left out who cannot be among the best; else every template was compared whole."""
     measured_pictures: int
     """Pictures to which templates and probes were fitted; 0 where the spread of a person was assumed."""
     same_cosine_mean: float
@@ -89,7 +89,7 @@ class IdentifyFigures:
     redis_bytes_per_subject: float
     """Growth of Redis' used memory over the subjects, records, changes and audit entries together."""
     index_from_redis_seconds: float
-    """From nothing to the first answer, all read from Redis; beyond the exact limit the graph is built."""
+    """From nothing to the first answer, all read from Redis."""
     index_from_file_seconds: float
     """The same from the saved, encrypted index."""
     index_save_seconds: float
@@ -204,7 +204,7 @@ async def _in_process(
         for place in range(min(options.rounds, len(drawn.probes)))
     ]
     figures |= {"search_p50_ms": _percentile(times, 50), "search_p99_ms": _percentile(times, 99)}
-    figures["exact"] = directory.index.graph is None
+    figures["screened"] = directory.index.screened
     figures["recall_at_1"] = _recall(directory.index, store, drawn.probes[:RECALL_PROBES])
     await store.close()
     return figures
@@ -227,8 +227,6 @@ async def _seconds(directory: TenantDirectory, probe: Vectors, model: Model) -> 
 
 def _recall(index: TemplateIndex, store: EnrolledStore, probes: Vectors) -> float:
     """Return the share of ``probes`` (N, 512) for which ``index`` finds first what an exact search finds first."""
-    if index.graph is None:
-        return 1.0
     protection = store.protection(TENANT)
     mapped = probes @ protection.map(protection.active)
     truth, best = [""] * len(probes), np.full(len(probes), -np.inf)

@@ -42,7 +42,7 @@ def up(
 @app.command()
 def serve(name: Annotated[Deployable, typer.Argument(help="Which deployable.")]) -> None:
     """Run one deployable until it is interrupted; its settings come from the environment."""
-    run_loop(_serve_gateway() if name is Deployable.GATEWAY else _serve_grpc(name))
+    run_loop(_serve_gateway(name) if name is Deployable.GATEWAY else _serve_grpc(name))
 
 
 @app.command()
@@ -109,10 +109,11 @@ async def _up(data: Path | None, as_json: bool) -> None:
     from semface.cli.stack import StackSettings, running_stack
     from semface.rpc.server import settle_memory
     from semface.rpc.telemetry import configure_logging
+    from semface.tracing.export import exported_traces
 
     settings = StackSettings() if data is None else StackSettings(data=data)
     configure_logging(settings.log_level, settings.log_format)
-    async with running_stack(settings) as stack:
+    async with exported_traces(settings, "system"), running_stack(settings) as stack:
         settle_memory()
         if as_json:
             places = {"grpc": stack.grpc_address, "gateway": stack.gateway_url, "store": stack.store_url}
@@ -129,19 +130,21 @@ async def _up(data: Path | None, as_json: bool) -> None:
         await wait_for_signal()
 
 
-async def _serve_gateway() -> None:
+async def _serve_gateway(name: str) -> None:
     from semface.gateway.server import GatewayServer
     from semface.gateway.settings import GatewaySettings
     from semface.rpc.telemetry import configure_logging
+    from semface.tracing.export import exported_traces
 
     settings = GatewaySettings()
     configure_logging(settings.log_level, settings.log_format)
     gateway = GatewayServer(settings)
-    await gateway.start()
-    try:
-        await wait_for_signal()
-    finally:
-        await gateway.stop()
+    async with exported_traces(settings, name):
+        await gateway.start()
+        try:
+            await wait_for_signal()
+        finally:
+            await gateway.stop()
 
 
 async def _serve_grpc(name: Deployable) -> None:
@@ -151,7 +154,7 @@ async def _serve_grpc(name: Deployable) -> None:
     services, settings = _deployable(name)
     engine = open_engine(settings)
     try:
-        await serve_services(services(engine, settings), settings)
+        await serve_services(services(engine, settings), settings, name)
     finally:
         await engine.close()
 

@@ -19,6 +19,7 @@ from semface.client.connection import Connection
 from semface.client.errors import to_call_error
 from semface.client.stream_end import StreamEnd
 from semface.descriptors import Portion
+from semface.tracing.spans import Kind, span, trace_metadata
 from semface.v1.codec_pb2 import DecodeStreamRequest
 from semface.v1.codec_pb2_grpc import CodecServiceStub
 from semface.v1.extraction_pb2 import ExtractStreamRequest
@@ -86,7 +87,7 @@ class _Client:
 
     def _call(self, call: Call[Any]) -> Any:
         method = getattr(self._connection.stub(call.stub), call.method)
-        return method(call.request, timeout=self._seconds, metadata=self._metadata)
+        return method(call.request, timeout=self._seconds, metadata=self._metadata + trace_metadata())
 
 
 class AsyncClient(_Client):
@@ -95,10 +96,11 @@ class AsyncClient(_Client):
     _maker: ClassVar[Any] = grpc.aio
 
     async def _run(self, call: Call[Answer]) -> Answer:
-        try:
-            return call.read(await self._call(call))
-        except grpc.RpcError as error:
-            raise to_call_error(error) from error
+        with span(call.method, Kind.CLIENT):
+            try:
+                return call.read(await self._call(call))
+            except grpc.RpcError as error:
+                raise to_call_error(error) from error
 
     async def extract_stream(self, images: AsyncIterator[bytes]) -> AsyncIterator[Extraction]:
         """Yield the faces of each of ``images`` (JPEG, PNG or WebP), in their order; a face keeps its ``track_id``.
@@ -155,7 +157,7 @@ class AsyncClient(_Client):
                 failures.append(error)
                 call.cancel()
 
-        call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata)
+        call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata + trace_metadata())
         end = StreamEnd(call)
         try:
             async for answer in call:
@@ -204,10 +206,11 @@ class Client(_Client):
     _maker: ClassVar[Any] = grpc
 
     def _run(self, call: Call[Answer]) -> Answer:
-        try:
-            return call.read(self._call(call))
-        except grpc.RpcError as error:
-            raise to_call_error(error) from error
+        with span(call.method, Kind.CLIENT):
+            try:
+                return call.read(self._call(call))
+            except grpc.RpcError as error:
+                raise to_call_error(error) from error
 
     def extract_stream(self, images: Iterable[bytes]) -> Iterator[Extraction]:
         """Yield the faces of each of ``images`` as ``AsyncClient.extract_stream``; a thread of its own reads them."""
@@ -239,7 +242,7 @@ class Client(_Client):
                 failures.append(error)
                 call.cancel()
 
-        call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata)
+        call = getattr(self._connection.stub(stub), method)(requests(), metadata=self._metadata + trace_metadata())
         try:
             yield from call
         except grpc.RpcError as error:

@@ -24,6 +24,7 @@ from semface.codec.prior import (
 from semface.descriptors import PORTION_SLICES, Descriptors, Portion, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine
+from semface.tracing.spans import span
 
 CODEC_NAME: Final = "codec"
 """Under this name the codec model (g_a, g_s and the prior together) is told to callers."""
@@ -89,10 +90,11 @@ class Codec:
             raise SemfaceError(Reason.FIELD_INVALID, "at least one portion has to be coded", field="portions")
         if not len(faces):
             return []
-        latents = await self.analyse(faces)
-        if bits is None:
-            return await self._frames(latents, chosen, portions)
-        return await self._frames_within(latents, bits, portions)
+        with span("encode"):
+            latents = await self.analyse(faces)
+            if bits is None:
+                return await self._frames(latents, chosen, portions)
+            return await self._frames_within(latents, bits, portions)
 
     async def decode(self, frames: Sequence[bytes]) -> list[Decoded]:
         """Return what each frame carried.
@@ -102,8 +104,9 @@ class Codec:
         """
         if not frames:
             return []
-        latents, carried = await self.read(frames)
-        values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
+        with span("decode"):
+            latents, carried = await self.read(frames)
+            values = (await self.engine.infer(SYNTHESIS_MODEL, {"latents": latents}))["descriptors"]
         return [
             Decoded(_only(value, portions), portions, quality)
             for value, (portions, quality) in zip(values, carried, strict=True)

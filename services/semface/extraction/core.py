@@ -18,6 +18,7 @@ from semface.extraction.detection import DetectorOptions, FaceDetector
 from semface.extraction.quality import QualityFactors
 from semface.extraction.reading_order import reading_order
 from semface.inference.engine import Engine, ModelMetadata
+from semface.tracing.spans import span
 
 DESCRIPTION_MODEL: Final = "descriptor_extraction"
 MODELS: Final = (
@@ -90,12 +91,14 @@ class Extractor:
 
         All go through the network in one call.
         """
-        found = await self._detector.detect(rgb)
+        with span("detect"):
+            found = await self._detector.detect(rgb)
         largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
         seen = [largest[index] for index in reading_order([face.box for face in largest])]
         squares = [face_square(face.box) for face in seen]
-        crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
-        descriptors, cosines = await self._run(crops)
+        with span("describe"):
+            crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
+            descriptors, cosines = await self._run(crops)
         return [
             Face(
                 face.box,

@@ -20,6 +20,7 @@ from semface.inference.engine import Engine
 from semface.messages import pack_descriptors, pack_model
 from semface.rpc.server import Service
 from semface.rpc.timing import CallClock, current_clock
+from semface.tracing.spans import span
 from semface.v1 import descriptors_pb2, extraction_pb2, extraction_pb2_grpc
 
 Result = TypeVar("Result")
@@ -113,7 +114,8 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
     async def _decode_and_search(
         self, data: bytes, search: Search, clock: CallClock
     ) -> tuple[tuple[int, int], list[Face]]:
-        rgb = await asyncio.to_thread(decode_image, data, self._limits)
+        with span("decode picture"):
+            rgb = await asyncio.to_thread(decode_image, data, self._limits)
         with clock.inference():
             return rgb.shape[:2], await search(rgb)
 

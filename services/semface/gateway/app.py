@@ -14,6 +14,7 @@ from semface.gateway import problems
 from semface.gateway.dependencies import Parts
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrollment import Enrollment
+from semface.gateway.fairness import HeldPlaces, Turns
 from semface.gateway.limits import BodyLimit
 from semface.gateway.pipeline import Services
 from semface.gateway.routes import bulk, faces, matching, photographs, subjects, system
@@ -36,7 +37,7 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = Services(settings)
         enrollment = Enrollment(settings, ring, services.understanding)
-        gate = Gate(authenticator, enrollment.store)
+        gate = Gate(authenticator, enrollment.store, Turns(settings))
         app.state.parts = Parts(settings, services, gate, enrollment, metrics)
         enrollment.directories.start()
         yield
@@ -52,6 +53,8 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
         redoc_url=None,
         # A redirect would name the subject of the path once more.
         redirect_slashes=False,
+        # FastAPI's own spans and metrics hold the path of a request, which may name a subject.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses=problems.DOCUMENTED,
     )
     problems.install(app)
@@ -70,6 +73,7 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     app.include_router(system.router)
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(system.DOCUMENTATION_ASSETS, StaticFiles(directory=assets), name="documentation")
+    app.add_middleware(HeldPlaces)
     app.add_middleware(problems.DefectGuard)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(RequestTelemetry, metrics=metrics)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from semface.client import Model
 from semface.gateway import answers
+from semface.tracing.spans import span
 
 MODELS_HEADER = "Semface-Models"
 
@@ -25,10 +26,11 @@ class Provenance:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to the stage ``name``."""
+        """Add the time spent in the block to the stage ``name``, which is a span of the trace too."""
         start = time.perf_counter()
         try:
-            yield
+            with span(name):
+                yield
         finally:
             spent = (time.perf_counter() - start) * 1000
             self._milliseconds[name] = self._milliseconds.get(name, 0.0) + spent

@@ -1,4 +1,4 @@
-"""Who may call which route: the caller by its key or token, its scopes, and how often it may call in a minute."""
+"""Who may call which route: the caller by its key or token, its scopes, how often in a minute, and when its turn is."""
 
 import time
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.scripts import COUNT
 from semface.gateway.enrolled.store import EnrolledStore
+from semface.gateway.fairness import Turns
 
 WINDOW_SECONDS = 120
 
@@ -24,8 +25,9 @@ documented = HTTPBearer(auto_error=False, description="An API key, or a token of
 class Gate:
     """Lets a request in, or refuses it."""
 
-    def __init__(self, authenticator: Authenticator, store: EnrolledStore) -> None:
-        """Ask ``authenticator``; count calls in ``store``, and in this process while it is away."""
+    def __init__(self, authenticator: Authenticator, store: EnrolledStore, turns: Turns) -> None:
+        """Ask ``authenticator``; count calls in ``store``, and in this process while it is away; give ``turns``."""
+        self.turns = turns
         self._authenticator = authenticator
         self._store = store
         self._counts = CallCounts()
@@ -51,11 +53,17 @@ class Gate:
             raise too_many_calls(caller)
 
 
-def admitted(*scopes: Scope) -> Callable[[Request], Any]:
-    """Return the dependency that gives a route its caller, who has to have ``scopes``."""
+def admitted(*scopes: Scope, lasting: bool = False) -> Callable[[Request], Any]:
+    """Return the dependency that gives a route its caller, who has to have ``scopes``, when its turn is.
+
+    What is ``lasting``, for as long as the caller sends or reads, takes no turn from the others.
+    """
 
     async def admit(request: Request) -> Caller:
         gate: Gate = request.app.state.parts.gate
-        return await gate.admit(request.headers.get("authorization", ""), *scopes)
+        caller = await gate.admit(request.headers.get("authorization", ""), *scopes)
+        if not lasting:
+            await gate.turns.take(request, caller.tenant)
+        return caller
 
     return admit

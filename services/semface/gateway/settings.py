@@ -7,11 +7,12 @@ from pydantic import Field, SecretStr
 
 from semface.access.settings import AccessSettings
 from semface.rpc.settings import is_loopback
+from semface.tracing.settings import TracingSettings
 
 LOOPBACK = "127.0.0.1"
 
 
-class GatewaySettings(AccessSettings):
+class GatewaySettings(AccessSettings, TracingSettings):
     """Everything that can be set about the gateway; each field is an environment variable with the prefix SEMFACE_."""
 
     http_host: str = Field(LOOPBACK, description="Address to listen on. Without API keys only loopback is used.")
@@ -40,7 +41,8 @@ class GatewaySettings(AccessSettings):
     exact_limit: int = Field(
         100_000,
         ge=1,
-        description="Subjects of a tenant up to which identify compares exactly; beyond, usearch finds them.",
+        description="Subjects of a tenant up to which identify compares every template whole; beyond, a first pass "
+        "leaves out who cannot be among the best.",
     )
     vector_sets: bool = Field(
         False,
@@ -60,6 +62,23 @@ class GatewaySettings(AccessSettings):
     service_key: SecretStr | None = Field(None, description="API key that the gateway shows to the gRPC services.")
     call_timeout_seconds: float = Field(10.0, gt=0, description="Deadline of each call to a service, in seconds.")
     grace_seconds: float = Field(10.0, ge=0, description="How long requests in flight may go on at a stop.")
+    http_max_in_flight: int = Field(
+        16,
+        ge=1,
+        description="Requests that the gateway answers at once; others wait, in turns among tenants. No more than the "
+        "services answer at once for each of their gateways, or they refuse without regard to whose a request is.",
+    )
+    http_max_waiting: int = Field(
+        64,
+        ge=0,
+        description="Requests that wait; further ones are refused as OVERLOADED, those of the greediest tenant.",
+    )
+    http_max_wait_seconds: float = Field(
+        0.5,
+        ge=0,
+        description="Longest a request should have to wait, by the work of those before it; further ones are refused "
+        "as OVERLOADED.",
+    )
     http_max_image_bytes: int = Field(
         10_000_000,
         gt=0,

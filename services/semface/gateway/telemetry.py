@@ -1,11 +1,14 @@
-"""Metrics and logs of HTTP requests: method, route, status and time, never a path (it may name a subject) or a body."""
+"""Metrics, logs and spans of HTTP requests: method, route, status, time; no path (it may name a subject), no body."""
 
 import time
 from functools import lru_cache
+from http import HTTPMethod, HTTPStatus
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from semface.tracing.spans import Span, answering, tell_failure
 
 _BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 CALLER_GONE = 499
@@ -65,10 +68,26 @@ class RequestTelemetry:
                 status = message["status"]
             await send(message)
 
-        try:
-            with self._metrics.in_flight.track_inprogress():
-                await self._app(scope, receive, send_noted)
-        finally:
-            # Unknown paths share one label, so that a scanner cannot fill the registry.
-            route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.record(scope["method"], route, status, time.perf_counter() - start)
+        # Whoever calls from outside may name a trace, but does not decide what is recorded here.
+        with answering("http", scope["headers"], decide=True) as span:
+            try:
+                with self._metrics.in_flight.track_inprogress():
+                    await self._app(scope, receive, send_noted)
+            finally:
+                # Unknown paths share one label, so that a scanner cannot fill the registry.
+                route = getattr(scope.get("route"), "path", "unknown")
+                self._metrics.record(scope["method"], route, status, time.perf_counter() - start)
+                if span is not None:
+                    _describe(span, scope["method"], route, status)
+
+
+def _describe(span: Span, method: str, route: str, status: int) -> None:
+    """Name ``span`` and its attributes as the semantic conventions of HTTP have it, without the path."""
+    # A method of the caller's own making would be its words.
+    known = method if method in HTTPMethod.__members__ else "_OTHER"
+    span.update_name(f"{known} {route}")
+    span.set_attribute("http.request.method", known)
+    span.set_attribute("http.route", route)
+    span.set_attribute("http.response.status_code", status)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        tell_failure(span, str(status), fault=True)

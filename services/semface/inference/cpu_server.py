@@ -51,11 +51,12 @@ class CpuServer:
         models: Sequence[str] | None = None,
         port: int = 0,
         metrics_port: int | None = None,
+        trace_config: Sequence[str] = (),
     ) -> None:
         """Prepare to serve ``models`` of ``repository`` (None: all), writing what the server says to ``log``.
 
-        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. Raises BACKEND_AWAY when
-        ``environment`` does not hold the server.
+        ``port`` 0 takes a free one; so does ``metrics_port``, where None serves no metrics. ``trace_config`` are values
+        of the server's option of that name. Raises BACKEND_AWAY when ``environment`` does not hold the server.
         """
         self.repository = repository
         self.models = tuple(models if models is not None else _names(repository))
@@ -63,6 +64,7 @@ class CpuServer:
         self.metrics_port = _free_port() if metrics_port == 0 else metrics_port
         self.key = secrets.token_urlsafe(16)
         """The key of the guarded APIs, new for each server."""
+        self._trace_config = tuple(trace_config)
         self._log = log
         self._packages = _packages(environment)
         self._environment = environment.resolve()
@@ -170,6 +172,7 @@ class CpuServer:
             f"--grpc-restricted-protocol={GUARDED_APIS}:{KEY_HEADER}={self.key}",
             "--allow-http=false",
             *self._metrics_options(),
+            *(f"--trace-config={setting}" for setting in self._trace_config),
         ]
 
     def _metrics_options(self) -> list[str]:

@@ -15,6 +15,7 @@ from semface.errors import Reason, SemfaceError
 from semface.inference.batching import Batcher, Run
 from semface.inference.engine import Arrays, ModelMetadata, check_inputs, row_count
 from semface.inference.repository import ModelRepository, RepositoryModel
+from semface.tracing.spans import span
 
 _DIRECT_BYTES: Final = 1 << 22
 """A request that reads weights of so many bytes at most, over all its rows, runs at once (about 0.1 ms)."""
@@ -44,17 +45,18 @@ class EmbeddedEngine:
 
     async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See :meth:`semface.inference.engine.Engine.infer`."""
-        direct = self._direct.get(model)
-        if direct is not None and row_count(inputs) <= direct[1]:
+        with span(f"infer {model}"):
+            direct = self._direct.get(model)
+            if direct is not None and row_count(inputs) <= direct[1]:
+                check_inputs(self.metadata(model), inputs)
+                return direct[0](inputs)
+            batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
+            if model not in batchers:
+                # Another call may have been here while this one waited for the network to load.
+                batcher = await self._batcher(model)
+                batchers.setdefault(model, batcher)
             check_inputs(self.metadata(model), inputs)
-            return direct[0](inputs)
-        batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
-        if model not in batchers:
-            # Another call may have been here while this one waited for the network to load.
-            batcher = await self._batcher(model)
-            batchers.setdefault(model, batcher)
-        check_inputs(self.metadata(model), inputs)
-        return await batchers[model].submit(inputs)
+            return await batchers[model].submit(inputs)
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`."""

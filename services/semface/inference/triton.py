@@ -32,6 +32,7 @@ from semface.inference.ensembles import ENSEMBLES, ensemble_metadata
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
 from semface.inference.triton_metadata import describe_differences
+from semface.tracing.spans import Kind, recorded_headers, span
 
 DEFAULT_SECONDS: Final = 30.0
 """Longest time a call may take where the caller has set no end."""
@@ -103,6 +104,10 @@ class TritonEngine:
         Raises BACKEND_AWAY when the server is away or cannot run the network, MODEL_LOADING when it does not serve it
         or another of its name, and DEADLINE_EXCEEDED shortly before the caller's time is up.
         """
+        with span(f"infer {model}", Kind.CLIENT):
+            return await self._infer(model, inputs)
+
+    async def _infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         metadata = self.metadata(model)
         check_inputs(metadata, inputs)
         connection = self._connection()
@@ -198,9 +203,13 @@ class _Connection:
         """Return the outputs for ``inputs``, which fit and are not too many."""
         rows = row_count(inputs)
         tensors = [_tensor(tensor.name, inputs[tensor.name]) for tensor in model.inputs]
+        # Triton traces every call that names a trace, so only those of a recorded one do.
+        headers = recorded_headers()
         result = await self._call(
             model,
-            lambda left: self._client.infer(model.name, tensors, model_version=model.version, client_timeout=left),
+            lambda left: self._client.infer(
+                model.name, tensors, model_version=model.version, client_timeout=left, headers=headers
+            ),
         )
         return {tensor.name: self._array(model, tensor, result, rows) for tensor in model.outputs}
 

@@ -19,7 +19,7 @@ passed. A service module offers one function that makes its list, so that ``semf
         codec = Codec(...)
         return [Service("semface.v1.CodecService", partial(add_CodecServiceServicer_to_server, codec), codec.canary)]
 
-    await serve(services(engine, settings), settings)  # settings extend ServerSettings
+    await serve(services(engine, settings), settings, "codec")  # settings extend ServerSettings
 
 A servicer's methods are coroutine functions (or asynchronous generators where the answer is a stream). They raise
 ``SemfaceError`` and never touch ``context``; everything else that they raise is a defect, answered with INTERNAL. The

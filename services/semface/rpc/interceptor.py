@@ -20,6 +20,7 @@ from semface.rpc.errors import STATUS_KEY, to_status
 from semface.rpc.limits import Admission, StreamPlaces
 from semface.rpc.telemetry import Telemetry, describe_exception
 from semface.rpc.timing import start_clock
+from semface.tracing.spans import Span, answering, tell_failure
 
 Handler = Any
 """A ``grpc.RpcMethodHandler``; its concrete classes are private to grpc."""
@@ -32,6 +33,9 @@ _MAKE_HANDLER: dict[tuple[bool, bool], Callable[..., Handler]] = {
 }
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_FAULTS = frozenset({"DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED"})
+"""Codes that are the server's fault, by the semantic conventions of OpenTelemetry."""
+
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
 
 
@@ -133,7 +137,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             size = None if handler.request_streaming else len(request)
-            async with self._guard(method, context, size):
+            async with self._guard(method, context, size, streamed=handler.request_streaming):
                 incoming = self._incoming(handler, request)
                 if not served:
                     raise NotImplementedError
@@ -146,7 +150,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         served = inspect.isasyncgenfunction(answer)
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with self._guard(method, context, None):
+            async with self._guard(method, context, None, streamed=True):
                 incoming = self._incoming(handler, request)
                 if not served:
                     raise NotImplementedError
@@ -164,38 +168,42 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     @asynccontextmanager
     async def _guard(
-        self, method: str, context: grpc.aio.ServicerContext[Any, Any], size: int | None
+        self, method: str, context: grpc.aio.ServicerContext[Any, Any], size: int | None, *, streamed: bool
     ) -> AsyncIterator[None]:
         """Admit the call, end it in time, and turn what the block raises into the answer of the error table.
 
-        ``size`` is that of the request in bytes; None for a stream.
+        ``size`` is that of the request in bytes; None for a stream. The block is a span of the caller's trace.
         """
         clock = start_clock()
         code, fields = "OK", dict[str, Any]()
         self._telemetry.begin(method)
         self._arrivals.note()
-        try:
+        metadata = context.invocation_metadata() or ()
+        with answering(method[1:], metadata, apart=streamed) as span:
             try:
-                caller = await self._access.check(context.invocation_metadata())
-                async with self._admitted(method, context, caller, size):
-                    clock.admitted()
-                    yield
-            except SemfaceError as error:
-                code, fields = error.reason.answer.code, {"reason": error.reason.name}
-                await _abort(context, to_status(error))
-            except NotImplementedError:
-                code = "UNIMPLEMENTED"
-                await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this method is declared but not served yet")
-            except (asyncio.CancelledError, GeneratorExit):
-                code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
-                raise
-            except Exception as error:
-                error_id = uuid.uuid4().hex[:12]
-                code, fields = "INTERNAL", {"reason": "INTERNAL", "error_id": error_id}
-                self._telemetry.log.error("defect", method=method, error_id=error_id, **describe_exception(error))
-                await _abort(context, _defect(error_id))
-        finally:
-            self._telemetry.end(method, code, clock.total_seconds, **fields)
+                try:
+                    caller = await self._access.check(metadata)
+                    async with self._admitted(method, context, caller, size):
+                        clock.admitted()
+                        yield
+                except SemfaceError as error:
+                    code, fields = error.reason.answer.code, {"reason": error.reason.name}
+                    await _abort(context, to_status(error))
+                except NotImplementedError:
+                    code = "UNIMPLEMENTED"
+                    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this method is declared but not served yet")
+                except (asyncio.CancelledError, GeneratorExit):
+                    code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+                    raise
+                except Exception as error:
+                    error_id = uuid.uuid4().hex[:12]
+                    code, fields = "INTERNAL", {"reason": "INTERNAL", "error_id": error_id}
+                    self._telemetry.log.error("defect", method=method, error_id=error_id, **describe_exception(error))
+                    await _abort(context, _defect(error_id))
+            finally:
+                self._telemetry.end(method, code, clock.total_seconds, **fields)
+                if span is not None:
+                    _describe(span, method, code, clock.queue_seconds, fields.get("reason", code))
 
     @asynccontextmanager
     async def _admitted(
@@ -217,6 +225,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             if not timer.expired():
                 raise
             raise SemfaceError(Reason.DEADLINE_EXCEEDED, f"the call took longer than its {seconds:.3g} s") from error
+
+
+def _describe(span: Span, method: str, code: str, queue_seconds: float, reason: str) -> None:
+    """Give ``span`` the attributes of the semantic conventions for gRPC, and how long the call waited."""
+    span.set_attribute("rpc.system", "grpc")
+    span.set_attribute("rpc.service", _service(method))
+    span.set_attribute("rpc.method", method.rpartition("/")[2])
+    span.set_attribute("rpc.grpc.status_code", int(grpc.StatusCode[code].value[0]))
+    span.set_attribute("semface.queue_ms", round(1e3 * queue_seconds, 3))
+    if code != "OK":
+        tell_failure(span, reason, fault=code in _FAULTS)
 
 
 def _service(method: str) -> str:

@@ -89,7 +89,7 @@ class Admission:
             if self._in_flight < self._bounds.places:
                 self._enter(ours)
             else:
-                self._require_room(ours, within_seconds)
+                self._require_room(ours, work, within_seconds)
                 await self._wait(_Waiting(tenant, work, asyncio.get_running_loop().create_future()), ours)
             ours.given += work
             began = self._clock
@@ -123,8 +123,13 @@ class Admission:
         seconds = max(_SHORTEST_RETRY_SECONDS, self.wait_seconds) * spread
         return SemfaceError(Reason.OVERLOADED, message, retry_seconds=seconds)
 
-    def _require_room(self, ours: _Tenant, within_seconds: float | None) -> None:
-        if within_seconds is not None and self.wait_seconds > within_seconds:
+    def _wait_in_turn(self, ours: _Tenant, work: float) -> float:
+        """Return how long a call of ``ours`` should wait: meanwhile no other tenant is given more than ours is."""
+        share = ours.waiting + work
+        return sum(min(tenant.waiting, share) for tenant in self._tenants.values())
+
+    def _require_room(self, ours: _Tenant, work: float, within_seconds: float | None) -> None:
+        if within_seconds is not None and self._wait_in_turn(ours, work) > within_seconds:
             raise self.refusal("the call could not be answered within its deadline; come again later")
         if self.has_room():
             return

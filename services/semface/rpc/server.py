@@ -21,6 +21,7 @@ from semface.rpc.interceptor import CallInterceptor
 from semface.rpc.limits import Admission, Bounds, StreamPlaces
 from semface.rpc.settings import ServerSettings, is_loopback
 from semface.rpc.telemetry import MetricsServer, Telemetry, configure_logging
+from semface.tracing.export import exported_traces
 
 UNPROTECTED: Final = (
     "neither keys nor certificates are set, so gRPC listens on loopback only; SEMFACE_ALLOW_ANONYMOUS=true lets "
@@ -156,21 +157,22 @@ class Server:
             raise SemfaceError(Reason.FIELD_INVALID, message, field="port") from error
 
 
-async def serve(services: Sequence[Service], settings: ServerSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then stop gracefully."""
+async def serve(services: Sequence[Service], settings: ServerSettings, name: str) -> None:
+    """Serve until SIGTERM or SIGINT, then stop gracefully; traces tell of this server by ``name``."""
     configure_logging(settings.log_level, settings.log_format)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = Server(services, settings)
-    await server.start()
-    settling = asyncio.create_task(_settle_when_serving(server))
-    try:
-        await stopping.wait()
-    finally:
-        settling.cancel()
-        await server.stop()
+    async with exported_traces(settings, name):
+        await server.start()
+        settling = asyncio.create_task(_settle_when_serving(server))
+        try:
+            await stopping.wait()
+        finally:
+            settling.cancel()
+            await server.stop()
 
 
 async def _settle_when_serving(server: Server) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from semface.access.settings import AccessSettings
+from semface.tracing.settings import TracingSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 MEBIBYTE = 1 << 20
@@ -22,7 +23,7 @@ def _model_repository() -> Path:
     return beside_checkout if beside_checkout.is_dir() else Path("model_repository")
 
 
-class ServerSettings(AccessSettings):
+class ServerSettings(AccessSettings, TracingSettings):
     """How a gRPC server listens, sheds, reports and stops. Each field is read from ``SEMFACE_`` and its name."""
 
     host: str = Field(

@@ -31,6 +31,11 @@ class CallClock:
             self._inference += time.perf_counter() - started
 
     @property
+    def queue_seconds(self) -> float:
+        """Seconds that were waited for admission."""
+        return self._queue
+
+    @property
     def total_seconds(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self._started

@@ -17,6 +17,7 @@ from semface.inference.engine import Engine, ModelMetadata
 from semface.inference.ensembles import UNDERSTAND_ENSEMBLE
 from semface.meaning import DEFAULT_OPERATING_POINT, EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 from semface.recognisers import DEFAULT_RECOGNISER, Recogniser
+from semface.tracing.spans import span
 
 EXPRESSION_MODEL: Final = DEFAULT_RECOGNISER.name
 VERIFICATION_MODEL: Final = "face_verification"
@@ -61,7 +62,8 @@ class Understanding:
         GROUP_ABSENT where the expression portion is missing, DESCRIPTOR_SHAPE and NOT_FINITE as ``validate`` does.
         """
         rows = _present(descriptors, portions, Portion.EXPRESSION)
-        return await self._ask(EXPRESSION_MODEL, rows, "confidences", len(EXPRESSIONS))
+        with span("recognise"):
+            return await self._ask(EXPRESSION_MODEL, rows, "confidences", len(EXPRESSIONS))
 
     def recogniser_model(self, recogniser: Recogniser) -> ModelMetadata:
         """The network of ``recogniser``. Raises MODEL_UNKNOWN when the repository lacks it."""
@@ -85,7 +87,8 @@ class Understanding:
         GROUP_ABSENT where the identity portion is missing, DESCRIPTOR_SHAPE and NOT_FINITE as ``validate`` does.
         """
         rows = _present(descriptors, portions, Portion.IDENTITY)
-        return await self._ask(VERIFICATION_MODEL, rows, "embedding", EMBEDDING_SIZE)
+        with span("embed"):
+            return await self._ask(VERIFICATION_MODEL, rows, "embedding", EMBEDDING_SIZE)
 
     async def answers_latents(self) -> bool:
         """Return whether ``both_of_latents`` can be asked: where networks run on a server that offers it."""
@@ -97,7 +100,8 @@ class Understanding:
         One call in place of three: g_s and both networks run on the server, one after the other. The caller has seen to
         it that the latents hold the portions of both.
         """
-        outputs = await self._engine.infer(UNDERSTAND_ENSEMBLE, {"latents": latents})
+        with span("recognise and embed"):
+            outputs = await self._engine.infer(UNDERSTAND_ENSEMBLE, {"latents": latents})
         return outputs["confidences"], outputs["embedding"]
 
     async def _ask(self, model: str, rows: Descriptors, output: str, width: int) -> NDArray[np.float32]:

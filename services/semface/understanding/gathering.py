@@ -13,11 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.descriptors import Descriptors, Portion
+from semface.tracing.spans import Span, current_span, joined_span
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+_Waiting = tuple[Request, asyncio.Future[Answer], Span | None]
+"""A request, what will hold its answer, and the span in which it was made."""
 Asked = tuple[Descriptors, Sequence[Portion]]
 """The faces (N, 257) of one call and what is present of each."""
+
+JOINED: Final = "joined work"
+"""The span of what is done for several calls at once."""
 
 MOST_AT_ONCE: Final = 64
 """Requests joined at most: the event loop is held while short networks run."""
@@ -29,14 +35,14 @@ class Gathering(Generic[Request, Answer]):
     def __init__(self, work: Callable[[Sequence[Request]], Awaitable[Sequence[Answer]]]) -> None:
         """Let ``work`` answer requests, one answer for each, in their order."""
         self._work = work
-        self._waiting: list[tuple[Request, asyncio.Future[Answer]]] = []
+        self._waiting: list[_Waiting[Request, Answer]] = []
         self._running: set[asyncio.Task[None]] = set()
 
     def submit(self, request: Request) -> "asyncio.Future[Answer]":
         """Return what will hold the answer to ``request``, or what ``work`` raises for it alone."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((request, answer))
+        self._waiting.append((request, answer, current_span()))
         if len(self._waiting) == 1:
             # The deadline of one caller is not that of the others: the work is done outside the context of any.
             loop.call_soon(self._start, context=Context())
@@ -51,9 +57,10 @@ class Gathering(Generic[Request, Answer]):
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _answer(self, batch: "Sequence[tuple[Request, asyncio.Future[Answer]]]") -> None:
+    async def _answer(self, batch: "Sequence[_Waiting[Request, Answer]]") -> None:
         try:
-            answers = await self._work([request for request, _ in batch])
+            with joined_span(JOINED, (asked for _, _, asked in batch)):
+                answers = await self._work([request for request, _, _ in batch])
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0][1], error)
@@ -62,7 +69,7 @@ class Gathering(Generic[Request, Answer]):
             for item in batch:
                 await self._answer([item])
             return
-        for (_, waiting), answer in zip(batch, answers, strict=True):
+        for (_, waiting, _), answer in zip(batch, answers, strict=True):
             if not waiting.done():
                 waiting.set_result(answer)
 

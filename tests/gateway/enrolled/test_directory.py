@@ -2,14 +2,12 @@ import asyncio
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled import saved_index
 from semface.gateway.enrolled.directory import TenantDirectory
-from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.rotation import rotate
 from semface.gateway.enrolled.saved_index import SavedIndexes
@@ -186,36 +184,23 @@ async def test_a_rotation_stopped_anywhere_loses_nothing_and_goes_on(
         assert await who(searched, seed) == await who(fresh, seed) == [f"s{seed}"]
 
 
-def entries(count: int) -> list[Entry]:
-    vectors = np.stack([embedding(seed) for seed in range(count)])
-    codes = np.rint(vectors / np.abs(vectors).max(1, keepdims=True) * 127).astype(np.int8)
-    return [Entry(n.to_bytes(16, "big"), f"s{n}", MODEL, codes[n], 1.0) for n in range(count)]
+async def test_while_the_limit_is_passed_nobody_is_lost_and_nobody_comes_back(
+    store: EnrolledStore, tenant: str
+) -> None:
+    searched = TenantDirectory(store, tenant, 40, None)
+    protection, erased = store.protection(tenant), set[int]()
 
+    async def enrol(first: int) -> None:
+        for seed in range(first, 80, 4):
+            await store.put(tenant, record(store, f"s{seed}", seed, tenant), EVENT)
+            assert await who(searched, seed) == [f"s{seed}"]
+            if seed % 3 == 0:
+                await store.remove(tenant, protection.pseudonym(f"s{seed}"), ERASE)
+                erased.add(seed)
+                assert await who(searched, seed) == []
 
-def test_beyond_the_limit_the_same_are_found_approximately() -> None:
-    pytest.importorskip("usearch")
-    exact, approximate = TemplateIndex(), TemplateIndex(exact_limit=200)
-    for index in (exact, approximate):
-        index.add(entries(400))
-    probes = np.stack([embedding(seed) for seed in range(0, 400, 7)])
-    for one, other in zip(exact.search(probes, 0.3, 1, None), approximate.search(probes, 0.3, 1, None), strict=True):
-        assert one[0][0] == other[0][0]
-        assert one[0][1] == pytest.approx(other[0][1], abs=1e-5)
-    assert exact.graph is None
-    assert approximate.graph is not None
-    approximate.remove((7).to_bytes(16, "big"))
-    assert approximate.search(embedding(7)[None], 0.3, 1, None) == [[]]
-    reloaded = NeighbourGraph.load(*approximate.graph.dump())
-    assert reloaded is not None
-    assert reloaded.nearest(embedding(14), 1) == [(14).to_bytes(16, "big")]
-    assert (7).to_bytes(16, "big") not in reloaded.nearest(embedding(7), 10)
-
-
-@pytest.mark.slow
-def test_a_graph_built_on_all_cores_leads_to_everybody() -> None:
-    pytest.importorskip("usearch")
-    index = TemplateIndex(exact_limit=100)
-    index.add(entries(6000))
-    probes = np.stack([embedding(seed) for seed in range(6000)])
-    found = index.search(probes, 0.5, 1, None)
-    assert [one[0][0] if one else None for one in found] == [f"s{number}" for number in range(6000)]
+    assert not searched.index.screened
+    await asyncio.gather(*map(enrol, range(4)))
+    assert searched.index.screened
+    for seed in range(80):
+        assert await who(searched, seed) == ([] if seed in erased else [f"s{seed}"])

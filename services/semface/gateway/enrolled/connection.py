@@ -20,6 +20,7 @@ from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from semface.errors import Reason, SemfaceError
+from semface.tracing.spans import Kind, span
 
 MAX_CONNECTIONS: Final = 32
 SENTINEL_PORT: Final = 26379
@@ -54,13 +55,14 @@ def connect(url: str, timeout_seconds: float) -> Connected:
 
 @contextmanager
 def as_store_errors() -> Iterator[None]:
-    """Raise what Redis raises in the block as STORE_FULL or BACKEND_AWAY."""
-    try:
-        yield
-    except (TimeoutError, RedisError, OSError) as error:
-        if isinstance(error, OutOfMemoryError) or "OOM command" in str(error):
-            raise SemfaceError(Reason.STORE_FULL, "the template store is full") from error
-        raise SemfaceError(Reason.BACKEND_AWAY, "the template store cannot be reached; try again") from error
+    """Raise what Redis raises in the block as STORE_FULL or BACKEND_AWAY; the block is one span."""
+    with span("redis", Kind.CLIENT):
+        try:
+            yield
+        except (TimeoutError, RedisError, OSError) as error:
+            if isinstance(error, OutOfMemoryError) or "OOM command" in str(error):
+                raise SemfaceError(Reason.STORE_FULL, "the template store is full") from error
+            raise SemfaceError(Reason.BACKEND_AWAY, "the template store cannot be reached; try again") from error
 
 
 def _patience(seconds: float) -> dict[str, Any]:

@@ -123,7 +123,9 @@ class TenantDirectory:
         if any(gone) and self._saved is not None:
             # What was erased may not stay in the file either; it is written again soon.
             self._saved.drop(self._tenant)
-        self._index.add([self._entry(pseudonym, record, protection) for pseudonym, record in records.items()])
+        entries = [self._entry(pseudonym, record, protection) for pseudonym, record in records.items()]
+        # Where the subjects become many with these, that takes a second.
+        await asyncio.to_thread(self._index.add, entries)
 
     async def _read_all(self, protection: TenantProtection) -> None:
         started, keys = time.perf_counter(), Keyspace(self._tenant)

@@ -1,4 +1,4 @@
-"""The templates of one tenant in memory, to be searched: exactly, or beyond a limit approximately with exact scores.
+"""The templates of one tenant in memory, to be searched exactly: all compared whole, or those that a first pass leaves.
 
 The index is never the source of truth. It holds templates in the tenant's map; what is removed is overwritten.
 """
@@ -7,25 +7,24 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semface.client import Model
+from semface.gateway.enrolled.screening import FITTED_ROWS, Screen
 from semface.meaning import EMBEDDING_SIZE
 
 UNLIMITED: Final = sys.maxsize
 FIRST_CAPACITY: Final = 1024
-CANDIDATES_AT_LEAST: Final = 32
-"""Candidates that the approximate search hands to the exact scores."""
-CONNECTIVITY: Final = 16
-EXPANSION_ADD: Final = 96
-EXPANSION_SEARCH: Final = 512
-EXPANSION_CHECK: Final = 64
-CHECKED: Final = 4
-"""Among how many a vector looks for itself: some people may be enrolled twice."""
+FEW: Final = 2048
+"""So many are compared whole at once, without asking whether fewer would do."""
+FIRST_COMPARED: Final = 256
+"""Of more, the cosines of so many of the likeliest tell how high those of the others would have to be."""
+PROBES_AT_ONCE: Final = 8
+ROWS_AT_ONCE: Final = 16_384
+"""What bounds the memory of a search."""
 
 Vector = NDArray[np.float32]
 Codes = NDArray[np.int8]
@@ -56,7 +55,7 @@ class TemplateIndex:
     """Subjects with their templates; rows move when one is taken out."""
 
     def __init__(self, exact_limit: int = UNLIMITED) -> None:
-        """Start empty; search exactly up to ``exact_limit`` subjects, beyond it through usearch if installed."""
+        """Start empty; compare whole with up to ``exact_limit`` subjects, beyond it with those whom a screen leaves."""
         self._exact_limit = exact_limit
         self._rows: dict[bytes, int] = {}
         self._entries: list[tuple[bytes, str, Model, tuple[str, ...]]] = []
@@ -65,7 +64,7 @@ class TemplateIndex:
         self._expires: NDArray[np.float64] = np.full(FIRST_CAPACITY, np.inf)
         self._groups: dict[str, set[bytes]] = {}
         self._models: dict[Model, int] = {}
-        self._graph: NeighbourGraph | None = None
+        self._screen: Screen | None = None
         self._vectors: Vector | None = np.zeros((FIRST_CAPACITY, EMBEDDING_SIZE), np.float32)
 
     def __len__(self) -> int:
@@ -93,13 +92,14 @@ class TemplateIndex:
             self._models[entry.model] = self._models.get(entry.model, 0) + 1
             for group in entry.groups:
                 self._groups.setdefault(group, set()).add(entry.pseudonym)
-        if self._graph is not None:
-            self._graph.add([entry.pseudonym for entry in entries], self._unpacked(np.arange(first, end)))
-        elif end > self._exact_limit and NeighbourGraph.available():
-            # The graph is built at the first search, over everybody that a reading of Redis brings.
-            self._vectors = None
+        if self._screen is None and end > self._exact_limit:
+            self._begin_screening()
+            return
+        vectors = self._unpacked(np.arange(first, end))
+        if self._screen is not None:
+            self._screen.put(first, vectors)
         elif self._vectors is not None:
-            self._vectors[first:end] = self._unpacked(np.arange(first, end))
+            self._vectors[first:end] = vectors
 
     def remove(self, pseudonym: bytes) -> bool:
         """Take out the subject of ``pseudonym`` and overwrite its template; return whether it was there."""
@@ -121,8 +121,6 @@ class TemplateIndex:
         for column in self._columns():
             column[row] = column[last]
             column[last] = 0
-        if self._graph is not None:
-            self._graph.remove(pseudonym)
         return True
 
     def search(self, probes: Vector, threshold: float, top: int, group: str | None) -> list[list[tuple[str, float]]]:
@@ -133,10 +131,13 @@ class TemplateIndex:
         if group is not None:
             rows = np.array(sorted(self._rows[pseudonym] for pseudonym in self._groups.get(group, ())), np.intp)
             return [self._best(rows, self._scores(rows, probe), threshold, top) for probe in probes]
-        if self._vectors is None:
-            graph = self._graph = self._graph or self._built_graph()
-            return [self._approximate(graph, probe, threshold, top) for probe in probes]
         count = len(self._entries)
+        if self._vectors is None:
+            return [
+                self._screened(bounds, probe, threshold, top)
+                for some in np.array_split(probes, range(PROBES_AT_ONCE, len(probes), PROBES_AT_ONCE))
+                for bounds, probe in zip(self._bounds(some), some, strict=True)
+            ]
         scores = self._vectors[:count] @ probes.T
         return [self._best(np.arange(count), scores[:, place], threshold, top) for place in range(len(probes))]
 
@@ -170,24 +171,39 @@ class TemplateIndex:
         ]
 
     @property
-    def graph(self) -> "NeighbourGraph | None":
-        """The approximate search, where the subjects are many."""
-        return self._graph
+    def screened(self) -> bool:
+        """Whether a first pass leaves out who cannot be among the best, because the subjects are many."""
+        return self._screen is not None
 
-    def take_graph(self, graph: "NeighbourGraph") -> None:
-        """Use ``graph``, which was kept beside these very entries, in place of building one."""
-        self._graph, self._vectors = graph, None
+    def _begin_screening(self) -> None:
+        """Find the directions of those who are there; a second for 100,000, which is spent once."""
+        count = len(self._entries)
+        sample = np.linspace(0, count - 1, min(count, FITTED_ROWS)).astype(np.intp)
+        screen = Screen.fitted(self._unpacked(sample), len(self._scales))
+        for start in range(0, count, ROWS_AT_ONCE):
+            screen.put(start, self._unpacked(np.arange(start, min(start + ROWS_AT_ONCE, count))))
+        self._screen, self._vectors = screen, None
 
-    def _approximate(
-        self, graph: "NeighbourGraph", probe: Vector, threshold: float, top: int
-    ) -> list[tuple[str, float]]:
-        found = graph.nearest(probe, max(4 * top, CANDIDATES_AT_LEAST))
-        rows = np.array([self._rows[pseudonym] for pseudonym in found if pseudonym in self._rows], np.intp)
+    def _bounds(self, probes: Vector) -> Vector:
+        assert self._screen is not None
+        return self._screen.bounds(len(self._entries), probes)
+
+    def _screened(self, bounds: Vector, probe: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
+        """Return the best of all subjects, whose cosines are at most ``bounds``."""
+        rows = np.flatnonzero(bounds >= threshold)
+        if len(rows) > FEW:
+            count = min(FIRST_COMPARED + top, len(rows) - 1)
+            first = rows[np.argpartition(-bounds[rows], count)[:count]]
+            best = self._best(first, self._scores(first, probe), threshold, top)
+            if len(best) == top:
+                rows = rows[bounds[rows] >= best[-1][1]]
         return self._best(rows, self._scores(rows, probe), threshold, top)
 
     def _scores(self, rows: NDArray[np.intp], probe: Vector) -> Vector:
-        vectors = self._unpacked(rows) if self._vectors is None else self._vectors[rows]
-        return vectors @ probe
+        if self._vectors is not None:
+            return self._vectors[rows] @ probe
+        parts = (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+        return np.concatenate([np.zeros(0, np.float32), *(self._unpacked(part) @ probe for part in parts)])
 
     def _best(self, rows: NDArray[np.intp], scores: Vector, threshold: float, top: int) -> list[tuple[str, float]]:
         reaching = np.flatnonzero(scores >= threshold)
@@ -203,6 +219,8 @@ class TemplateIndex:
 
     def _columns(self) -> list[Any]:
         columns: list[Any] = [self._codes, self._scales, self._expires]
+        if self._screen is not None:
+            return [*columns, *self._screen.columns()]
         return columns if self._vectors is None else [*columns, self._vectors]
 
     def _reserve(self, count: int) -> None:
@@ -213,103 +231,12 @@ class TemplateIndex:
         self._codes = np.concatenate([self._codes, np.zeros((more, EMBEDDING_SIZE), np.int8)])
         self._scales = np.concatenate([self._scales, np.zeros(more, np.float32)])
         self._expires = np.concatenate([self._expires, np.full(more, np.inf)])
+        if self._screen is not None:
+            self._screen.reserve(more)
         if self._vectors is not None:
             self._vectors = np.concatenate([self._vectors, np.zeros((more, EMBEDDING_SIZE), np.float32)])
-
-    def _built_graph(self) -> "NeighbourGraph":
-        graph = NeighbourGraph(_new_graph(), {}, 0)
-        graph.build([entry[0] for entry in self._entries], self._unpacked(np.arange(len(self._entries))))
-        return graph
-
-
-class NeighbourGraph:
-    """Approximate nearest neighbours by usearch (HNSW, half precision)."""
-
-    def __init__(self, graph: Any, keys: dict[bytes, int], following: int) -> None:
-        """Keep ``graph`` with the ``keys`` by which it knows pseudonyms, and the next free key."""
-        self._graph = graph
-        self._keys = keys
-        self._pseudonyms = {key: pseudonym for pseudonym, key in keys.items()}
-        self._following = following
-
-    @classmethod
-    def available(cls) -> bool:
-        """Return whether usearch (the extra ``index``) is installed."""
-        return find_spec("usearch") is not None
-
-    def build(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
-        """Add many unit ``vectors`` (N, 512) of new ``pseudonyms``, on all cores."""
-        keys = self._new_keys(len(pseudonyms))
-        self._graph.add(keys, vectors)
-        # Threads that add at once may leave a vector to which no path leads: it is added again, alone.
-        self._graph.expansion_search = EXPANSION_CHECK
-        found = self._graph.search(vectors, CHECKED).keys.reshape(len(keys), -1)
-        self._graph.expansion_search = EXPANSION_SEARCH
-        lost = np.flatnonzero((found != keys[:, None]).all(axis=1))
-        for key in keys[lost].tolist():
-            self._graph.remove(key)
-        keys[lost] = self._new_keys(len(lost))
-        self._graph.add(keys[lost], vectors[lost], threads=1)
-        self._know(pseudonyms, keys)
-
-    def add(self, pseudonyms: Sequence[bytes], vectors: Vector) -> None:
-        """Add the unit ``vectors`` (N, 512) of new ``pseudonyms``, one after the other."""
-        if not pseudonyms:
-            return
-        keys = self._new_keys(len(pseudonyms))
-        self._graph.add(keys, vectors, threads=1)
-        self._know(pseudonyms, keys)
-
-    def _new_keys(self, count: int) -> NDArray[np.uint64]:
-        self._following += count
-        return np.arange(self._following - count, self._following, dtype=np.uint64)
-
-    def _know(self, pseudonyms: Sequence[bytes], keys: NDArray[np.uint64]) -> None:
-        for pseudonym, key in zip(pseudonyms, keys.tolist(), strict=True):
-            self._keys[pseudonym], self._pseudonyms[key] = key, pseudonym
-
-    def remove(self, pseudonym: bytes) -> None:
-        """Take ``pseudonym`` out; noise takes the place of its vector, which would else stay in memory."""
-        key = self._keys.pop(pseudonym)
-        del self._pseudonyms[key]
-        self._graph.remove(key)
-        noise = np.random.default_rng().normal(size=(1, EMBEDDING_SIZE)).astype(np.float32)
-        (other,) = keys = self._new_keys(1)
-        self._graph.add(keys, noise / np.linalg.norm(noise))
-        self._graph.remove(int(other))
-
-    def nearest(self, probe: Vector, count: int) -> list[bytes]:
-        """Return the pseudonyms of about the ``count`` nearest vectors."""
-        found = self._graph.search(probe, count).keys.tolist()
-        return [self._pseudonyms[key] for key in found if key in self._pseudonyms]
-
-    def dump(self) -> tuple[bytes, dict[bytes, int], int]:
-        """Return all that ``load`` needs."""
-        return bytes(self._graph.save()), self._keys, self._following
-
-    @classmethod
-    def load(cls, data: bytes, keys: dict[bytes, int], following: int) -> "NeighbourGraph | None":
-        """Return what ``dump`` told, or None where usearch is not installed."""
-        if not cls.available():
-            return None
-        graph = _new_graph()
-        graph.load(data)
-        return cls(graph, keys, following)
 
 
 def _unit_scales(codes: Codes) -> Vector:
     """Return the scales (N,) that make ``codes`` (N, 512) unit vectors."""
     return np.asarray(1.0 / np.linalg.norm(codes.astype(np.float32), axis=1), np.float32)
-
-
-def _new_graph() -> Any:
-    from usearch.index import Index
-
-    return Index(
-        ndim=EMBEDDING_SIZE,
-        metric="ip",
-        dtype="f16",
-        connectivity=CONNECTIVITY,
-        expansion_add=EXPANSION_ADD,
-        expansion_search=EXPANSION_SEARCH,
-    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from semface.client import Model
 from semface.errors import SemfaceError
-from semface.gateway.enrolled.index import Entry, NeighbourGraph, TemplateIndex
+from semface.gateway.enrolled.index import Entry, TemplateIndex
 from semface.gateway.enrolled.key_ring import NONCE_BYTES
 from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TAG_BYTES, TenantProtection
 
@@ -98,11 +98,6 @@ def _packed(index: TemplateIndex, position: str) -> bytes:
         "expires": np.array([entry.expires_at or 0.0 for entry in entries]),
         "model": np.array([numbers[entry.model] for entry in entries], np.uint32),
     }
-    if index.graph is not None:
-        data, keys, following = index.graph.dump()
-        arrays["graph"] = np.frombuffer(data, np.uint8)
-        arrays["keys"] = np.array([keys[entry.pseudonym] for entry in entries], np.uint64)
-        arrays["following"] = np.array(following)
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
@@ -135,12 +130,6 @@ def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
             )
             for row, (name, subject, model, codes, scale, expires) in enumerate(columns)
         ]
-        graph = None
-        if "graph" in arrays:
-            keys = dict(zip(pseudonyms, arrays["keys"].tolist(), strict=True))
-            graph = NeighbourGraph.load(arrays["graph"].tobytes(), keys, int(arrays["following"]))
     index = TemplateIndex(exact_limit)
     index.add(entries)
-    if graph is not None and len(index) > exact_limit:
-        index.take_graph(graph)
     return index, told["position"]

@@ -13,13 +13,17 @@ from typing import Any, Final
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.connection import as_store_errors
-from semface.gateway.enrolled.index import CANDIDATES_AT_LEAST, EXPANSION_SEARCH, Found, Vector
+from semface.gateway.enrolled.index import Found, Vector
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.record import Record, open_record
 from semface.gateway.enrolled.scripts import FILL, VECTOR_COUNTS
 from semface.gateway.enrolled.store import EnrolledStore, group_hash, vector_of
 
 FILL_BATCH: Final = 500
+CANDIDATES_AT_LEAST: Final = 32
+"""Candidates that Redis hands to the exact scores."""
+EXPANSION_SEARCH: Final = 512
+"""How many of its neighbours a search keeps in view."""
 
 Sizes = dict[tuple[int, int], int]
 """How many templates the set of each data key and model hash holds."""

@@ -60,7 +60,9 @@ class SubjectLine(BaseModel):
     response_class=StreamingResponse,
     responses={200: {**_LINES, "description": "One subject with its embedding a line."}},
 )
-async def export(request: Request, caller: Annotated[Caller, Depends(admitted(Scope.EXPORT))]) -> StreamingResponse:
+async def export(
+    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.EXPORT, lasting=True))]
+) -> StreamingResponse:
     """Export every subject with its embedding, which is face data, one JSON object a line.
 
     A line that holds only "error" says that the export is not whole.
@@ -74,7 +76,7 @@ async def export(request: Request, caller: Annotated[Caller, Depends(admitted(Sc
 
 @router.post("/import", openapi_extra={"requestBody": {"required": True, **_LINES}})
 async def import_subjects(
-    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL))]
+    request: Request, caller: Annotated[Caller, Depends(admitted(Scope.ENROLL, lasting=True))]
 ) -> answers.Imported:
     """Enrol every line of an export; a line at fault is refused and told, the others are taken."""
     app = parts(request)

@@ -1,0 +1,110 @@
+"""A tenant that floods the gateway is refused, and the others do not notice."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from semface.access.callers import Scope
+from semface.access.keys import KeyFile
+from tests.gateway.gateways import gateway
+from tests.running import System
+
+PLACES, WAITING = 2, 4
+FLOOD, CALLS = 24, 6
+
+
+@pytest.fixture
+def bodies(portrait: bytes, frame: bytes) -> dict[str, tuple[str, bytes, dict[str, str]]]:
+    """Return a slow call and a quick one: route, body and headers."""
+    return {
+        "slow": ("/v1/analyze", portrait, {"Content-Type": "image/jpeg"}),
+        "quick": ("/v1/expression", frame, {"Content-Type": "application/vnd.semface.bitstream"}),
+    }
+
+
+Post = tuple[str, bytes, dict[str, str]]
+
+
+async def ask(client: httpx.AsyncClient, post: Post, key: str) -> httpx.Response:
+    path, body, headers = post
+    return await client.post(path, content=body, headers=headers | {"Authorization": f"Bearer {key}"})
+
+
+class Flood:
+    """Many requests of one tenant at any time, without a pause; what is answered is counted by status."""
+
+    def __init__(self, client: httpx.AsyncClient, post: Post, key: str) -> None:
+        self._client, self._post, self._key = client, post, key
+        self.statuses: Counter[int] = Counter()
+        self.refused: list[httpx.Response] = []
+
+    async def caller(self) -> None:
+        """Ask again and again."""
+        while True:
+            answer = await ask(self._client, self._post, self._key)
+            self.statuses[answer.status_code] += 1
+            if answer.status_code != 200:
+                self.refused.append(answer)
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def flooded(client: httpx.AsyncClient, post: Post, key: str) -> AsyncIterator[Flood]:
+    """Let ``key`` flood the gateway while the block lasts, which begins once it has been refused."""
+    flood = Flood(client, post, key)
+    callers = [asyncio.create_task(flood.caller()) for _ in range(FLOOD)]
+    try:
+        async with asyncio.timeout(60):
+            while not flood.refused or not flood.statuses[200]:  # noqa: ASYNC110 - answers have no event
+                await asyncio.sleep(0.01)
+        yield flood
+    finally:
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+
+
+@pytest.mark.parametrize("quiet", ["slow", "quick"])
+async def test_who_floods_is_told_when_to_come_again_and_others_are_answered_in_their_turn(
+    system: System, tmp_path: Path, bodies: dict[str, Post], quiet: str
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    greedy, modest = (file.create(tenant, [Scope.FACES])[1] for tenant in ("greedy", "modest"))
+    bounds = {"http_max_in_flight": PLACES, "http_max_waiting": WAITING, "call_timeout_seconds": 60.0}
+    async with (
+        gateway(system, keys_file=file.path, **bounds) as client,
+        flooded(client, bodies["slow"], greedy) as flood,
+    ):
+        passed = []
+        for _ in range(CALLS):
+            before = flood.statuses[200]
+            answer = await ask(client, bodies[quiet], modest)
+            assert answer.status_code == 200, answer.text
+            passed.append(flood.statuses[200] - before)
+        # Those who had a place already end before, and while the call is answered the other places go on.
+        assert max(passed) <= 3 * PLACES, passed
+        refused = flood.refused[-1]
+    assert set(flood.statuses) == {200, 429}
+    assert refused.json()["reason"] == "OVERLOADED"
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+async def test_alone_a_tenant_has_all_there_is(system: System, tmp_path: Path, bodies: dict[str, Post]) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    key = file.create("acme", [Scope.FACES])[1]
+    async with gateway(system, keys_file=file.path, http_max_in_flight=PLACES, http_max_wait_seconds=60) as client:
+        answers = await asyncio.gather(*(ask(client, bodies["quick"], key) for _ in range(FLOOD)))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_a_caller_who_may_not_enter_takes_no_place(system: System, tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    file.create("acme", [Scope.FACES])
+    async with gateway(system, keys_file=file.path, http_max_in_flight=1, http_max_waiting=0) as client:
+        refused = await asyncio.gather(*(client.get("/v1/models", headers={"Authorization": "no"}) for _ in range(9)))
+    assert {answer.status_code for answer in refused} == {401}
