@@ -20,7 +20,7 @@ HELM := build/helm/.installed
 SOURCES := services tests training protos examples docs loadtest helm
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
+.PHONY: help run models test check slow load load-check soak soak-check faults mutation coverage fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,17 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow load-check soak-check fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow faults load-check soak-check fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models $(TRITON) $(REDIS8) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
+
+# Each scenario once; those that take long are run with REPEAT only.
+faults: $(DEVELOPMENT) models $(TRITON) ## Break the running system on purpose (REPEAT=3: all, so many times in a row, and the worst figures)
+	rm -f build/faults.jsonl
+	@for run in $$(seq $(or $(REPEAT),1)); do \
+		$(BIN)/pytest -q -m "faults$(if $(REPEAT),, and not lengthy)" || exit 1; done
+	$(if $(REPEAT),$(BIN)/python -m tests.faults.figures)
 
 load: $(DEVELOPMENT) models ## Send a mix of load to a local stack for a minute; the report is build/load.html (LOAD="--mix receiver")
 	$(BIN)/python -m loadtest $(LOAD)

@@ -1,6 +1,7 @@
 """A channel with its stubs: plain or with certificates, which are read again when they change."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -9,21 +10,55 @@ import grpc
 import grpc.aio
 
 from semface.access.certificates import TlsFiles
+from semface.v1 import codec_pb2, extraction_pb2, understanding_pb2
 
-LOOK_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 1.0
 """How often the files of the certificates are looked at."""
 CLOSE_SECONDS: Final = 60.0
 """How long calls may go on over a channel whose certificates were replaced."""
 
+RETRIES: Final = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "0.5s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+"""A call changes nothing at its server, so one that broke off is made again, of several servers at another one. What a
+server itself answers is not asked again: it says so (``semface.rpc.interceptor``)."""
+
+RETRY_BUFFER_BYTES: Final = 16 << 20
+"""Most of a request that is kept to be sent again: more than a photograph may have."""
+
+
+def _service_config() -> str:
+    """Return grpc's configuration of retries, for every method that is no stream."""
+    names = [
+        {"service": service.full_name, "method": method.name}
+        for module in (codec_pb2, extraction_pb2, understanding_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if not (method.client_streaming or method.server_streaming)
+    ]
+    # Where most calls fail, retries would only add to the load.
+    throttling = {"maxTokens": 100, "tokenRatio": 0.5}
+    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": RETRIES}], "retryThrottling": throttling})
+
+
 OPTIONS: Final = (
+    ("grpc.service_config", _service_config()),
+    ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER_BYTES),
     # grpc's own back-off grows to 120 s, long after the server is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # A name of several addresses, as a headless service has, gets its calls by turns; one address sees no difference.
     ("grpc.lb_policy_name", "round_robin"),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    # By itself grpc asks again for a name's addresses after thirty seconds; pods that were replaced have others.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # A link that has fallen silent is given up within five seconds; servers allow a ping a second.
+    ("grpc.keepalive_time_ms", 2_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 64 << 20),

@@ -60,6 +60,14 @@ class GatewaySettings(AccessSettings):
     service_key: SecretStr | None = Field(None, description="API key that the gateway shows to the gRPC services.")
     call_timeout_seconds: float = Field(10.0, gt=0, description="Deadline of each call to a service, in seconds.")
     grace_seconds: float = Field(10.0, ge=0, description="How long requests in flight may go on at a stop.")
+    drain_seconds: float = Field(
+        2.0,
+        ge=0,
+        description="How long callers with an open connection are waited for at a stop, so that they connect elsewhere.",
+    )
+    http_body_seconds: float = Field(
+        30.0, gt=0, description="Longest time a body may take to arrive; of an import, the next piece of it."
+    )
     http_max_image_bytes: int = Field(
         10_000_000,
         gt=0,

@@ -24,6 +24,7 @@ from semface.errors import Reason, SemfaceError
 MAX_CONNECTIONS: Final = 32
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
+RETRIES: Final = 1
 FAILOVER_RETRIES: Final = 3
 FAILOVER_PAUSE_SECONDS: Final = 0.1
 
@@ -64,7 +65,9 @@ def as_store_errors() -> Iterator[None]:
 
 
 def _patience(seconds: float) -> dict[str, Any]:
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 1)}
+    # Both tries together take no longer than the setting says.
+    each = seconds / (1 + RETRIES)
+    return {"socket_timeout": each, "socket_connect_timeout": each, "retry": Retry(NoBackoff(), RETRIES)}
 
 
 def _through_sentinel(url: str, seconds: float) -> Connected:

@@ -1,0 +1,138 @@
+"""What the scenarios share: a gateway whose every link runs through a proxy, pictures, figures."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.processes import Deployable, gateway_settings, until
+from tests.faults.proxy import Proxy
+from tests.gateway.enrolled.servers import redis_server
+from tests.running import System, astronaut, jpeg
+
+JPEG = {"Content-Type": "image/jpeg"}
+BITSTREAM = {"Content-Type": "application/vnd.semface.bitstream"}
+FIGURES = Path(__file__).resolve().parents[2] / "build" / "faults.jsonl"
+CALL_SECONDS = 2.0
+REDIS_SECONDS = 1.0
+RECOVERY_SECONDS = 2.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all that lies here."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+Figure = Callable[[str, float], None]
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Note a figure of the test under what it tells; ``python -m tests.faults.figures`` shows the worst of each."""
+
+    def note(told: str, value: float) -> None:
+        FIGURES.parent.mkdir(exist_ok=True)
+        line = {"test": request.node.name, "told": told, "value": round(value, 3), "at": time.strftime("%Y-%m-%d")}
+        with FIGURES.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def face_picture() -> bytes:
+    """Return a small JPEG of one face, which is found quickly."""
+    return jpeg(astronaut().crop((130, 10, 330, 210)).resize((160, 160)))
+
+
+@dataclass
+class Linked:
+    """A gateway before the services of the running system and a Redis of its own, each behind a proxy."""
+
+    gateway: Deployable
+    extraction: Proxy
+    codec: Proxy
+    understanding: Proxy
+    redis: Proxy
+    client: httpx.Client
+    frame: bytes = field(default=b"")
+
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        """Every link."""
+        return self.extraction, self.codec, self.understanding, self.redis
+
+    def ask(self, service: str) -> httpx.Response:
+        """Send the request that needs ``service`` and no other."""
+        path = {"codec": "/v1/decode", "understanding": "/v1/expression"}[service]
+        return self.client.post(path, content=self.frame, headers=BITSTREAM)
+
+
+def told(answer: httpx.Response) -> tuple[int, Any]:
+    """Return status and reason."""
+    is_problem = answer.headers.get("content-type") == "application/problem+json"
+    return answer.status_code, answer.json()["reason"] if is_problem else None
+
+
+def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
+    """Return what ``call`` returns and the seconds it took."""
+    started = time.monotonic()
+    return call(), time.monotonic() - started
+
+
+def seconds_until_answered(call: Callable[[], httpx.Response], most: float = RECOVERY_SECONDS) -> float:
+    """Return how long it took until ``call`` was answered well; fail after ``most`` seconds."""
+    seen: list[tuple[int, Any]] = []
+
+    def answered() -> bool:
+        seen.append(told(call()))
+        return seen[-1][0] < 300
+
+    return until(answered, most, lambda: f"no answer within {most} s but {seen[-3:]}")
+
+
+@pytest.fixture(scope="module")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Return the port of a Redis of this module."""
+    with redis_server(tmp_path_factory.mktemp("redis") / "data") as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def running_links(
+    system: System, redis_port: int, tmp_path_factory: pytest.TempPathFactory, face_picture: bytes
+) -> Iterator[Linked]:
+    """Run the gateway of this module."""
+    folder = tmp_path_factory.mktemp("gateway")
+    grpc_port = int(system.grpc.rpartition(":")[2])
+    with Proxy(grpc_port) as extraction, Proxy(grpc_port) as codec, Proxy(grpc_port) as understanding:
+        with Proxy(redis_port) as redis:
+            links = {"extraction": extraction, "codec": codec, "understanding": understanding}
+            addresses = {name: proxy.address for name, proxy in links.items()}
+            settings = gateway_settings(addresses, f"redis://{redis.address}/0", folder) | {
+                "SEMFACE_CALL_TIMEOUT_SECONDS": CALL_SECONDS,
+                "SEMFACE_REDIS_TIMEOUT_SECONDS": REDIS_SECONDS,
+            }
+            with Deployable("gateway", folder, settings) as gateway:
+                with httpx.Client(base_url=gateway.url, timeout=30) as client:
+                    made = Linked(gateway, extraction, codec, understanding, redis, client)
+                    answer = client.post("/v1/encode", content=face_picture, headers=JPEG)
+                    made.frame = answer.raise_for_status().content
+                    yield made
+
+
+@pytest.fixture
+def links(running_links: Linked) -> Iterator[Linked]:
+    """Give the module's gateway with all links plain, and mend them afterwards."""
+    yield running_links
+    for proxy in running_links.proxies:
+        proxy.plain()
+    for service in ("codec", "understanding"):
+        seconds_until_answered(lambda service=service: running_links.ask(service), 10)  # type: ignore[misc]

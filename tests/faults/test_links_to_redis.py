@@ -1,0 +1,85 @@
+"""The link between gateway and Redis: no silent miss, no enrolled subject lost, what needs no Redis goes on."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.faults.conftest import JPEG, REDIS_SECONDS, Figure, Linked, seconds_until_answered, timed, told
+
+SUBJECT = "/v1/subjects/somebody"
+IN_TIME = REDIS_SECONDS + 0.7
+AT_ONCE = 1.0
+
+
+@pytest.fixture
+def enrolled(links: Linked, face_picture: bytes) -> Iterator[Linked]:
+    """Give the gateway with one subject enrolled, who has to be there afterwards."""
+    links.client.put(SUBJECT, content=face_picture, headers=JPEG).raise_for_status()
+    yield links
+    links.redis.plain()
+    seconds_until_answered(lambda: links.client.get(SUBJECT))
+
+
+def verify(links: Linked) -> httpx.Response:
+    return links.client.post(f"{SUBJECT}/verify", content=links.frame, headers={"Content-Type": BITSTREAM_TYPE})
+
+
+BITSTREAM_TYPE = "application/vnd.semface.bitstream"
+
+
+def test_latency_and_jitter_are_borne(enrolled: Linked, figure: Figure) -> None:
+    enrolled.redis.latency, enrolled.redis.jitter = 0.05, 0.05
+    answer, seconds = timed(lambda: verify(enrolled))
+    assert answer.json()["matched"] is True
+    figure("verification over 50–100 ms each way, s", seconds)
+
+
+def test_a_reset_loses_no_request(enrolled: Linked, figure: Figure) -> None:
+    lost = 0
+    for _ in range(10):
+        enrolled.redis.reset()
+        lost += verify(enrolled).status_code != 200
+    figure("requests lost of 10", lost)
+    assert lost == 0
+
+
+@pytest.mark.parametrize("fault", ["refuse", "black_hole", "trickle"])
+def test_what_needs_redis_is_refused_in_time_and_the_rest_goes_on(
+    enrolled: Linked, face_picture: bytes, fault: str, figure: Figure
+) -> None:
+    if fault == "trickle":
+        enrolled.redis.bytes_per_second = 1
+    else:
+        getattr(enrolled.redis, fault)()
+    calls = {
+        "verify": lambda: verify(enrolled),
+        "show": lambda: enrolled.client.get(SUBJECT),
+        "erase": lambda: enrolled.client.delete("/v1/subjects/nobody"),
+        "identify": lambda: enrolled.client.post("/v1/identify", content=face_picture, headers=JPEG),
+    }
+    slowest = 0.0
+    for name, call in calls.items():
+        answer, seconds = timed(call)
+        assert told(answer) == (503, "BACKEND_AWAY"), name
+        slowest = max(slowest, seconds)
+    assert slowest < IN_TIME
+    answer, seconds = timed(lambda: enrolled.ask("codec"))
+    assert (answer.status_code, seconds < AT_ONCE) == (200, True)
+    ready, seconds = timed(lambda: enrolled.client.get("/readyz"))
+    assert (ready.status_code, ready.json()["store"]) == (200, False)
+    assert seconds < IN_TIME
+    enrolled.redis.plain()
+    figure("slowest refusal, s", slowest)
+    figure("recovery, s", seconds_until_answered(lambda: verify(enrolled)))
+
+
+def test_half_open_connections_are_made_anew_within_the_call(enrolled: Linked, figure: Figure) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: enrolled.client.get(SUBJECT), range(16)))
+    enrolled.redis.forget()
+    started = time.monotonic()
+    assert verify(enrolled).json()["matched"] is True
+    figure("answer over forgotten connections, s", time.monotonic() - started)
