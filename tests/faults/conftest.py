@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,20 +113,20 @@ def running_links(
     """Run the gateway of this module."""
     folder = tmp_path_factory.mktemp("gateway")
     grpc_port = int(system.grpc.rpartition(":")[2])
-    with Proxy(grpc_port) as extraction, Proxy(grpc_port) as codec, Proxy(grpc_port) as understanding:
-        with Proxy(redis_port) as redis:
-            links = {"extraction": extraction, "codec": codec, "understanding": understanding}
-            addresses = {name: proxy.address for name, proxy in links.items()}
-            settings = gateway_settings(addresses, f"redis://{redis.address}/0", folder) | {
-                "SEMFACE_CALL_TIMEOUT_SECONDS": CALL_SECONDS,
-                "SEMFACE_REDIS_TIMEOUT_SECONDS": REDIS_SECONDS,
-            }
-            with Deployable("gateway", folder, settings) as gateway:
-                with httpx.Client(base_url=gateway.url, timeout=30) as client:
-                    made = Linked(gateway, extraction, codec, understanding, redis, client)
-                    answer = client.post("/v1/encode", content=face_picture, headers=JPEG)
-                    made.frame = answer.raise_for_status().content
-                    yield made
+    with ExitStack() as stack:
+        extraction, codec, understanding = (stack.enter_context(Proxy(grpc_port)) for _ in range(3))
+        redis = stack.enter_context(Proxy(redis_port))
+        links = {"extraction": extraction, "codec": codec, "understanding": understanding}
+        addresses = {name: proxy.address for name, proxy in links.items()}
+        settings = gateway_settings(addresses, f"redis://{redis.address}/0", folder) | {
+            "SEMFACE_CALL_TIMEOUT_SECONDS": CALL_SECONDS,
+            "SEMFACE_REDIS_TIMEOUT_SECONDS": REDIS_SECONDS,
+        }
+        gateway = stack.enter_context(Deployable("gateway", folder, settings))
+        client = stack.enter_context(httpx.Client(base_url=gateway.url, timeout=30))
+        made = Linked(gateway, extraction, codec, understanding, redis, client)
+        made.frame = client.post("/v1/encode", content=face_picture, headers=JPEG).raise_for_status().content
+        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-INTERESTING = tuple(bytes.fromhex(text) for text in ("00", "01", "7f", "80", "ff", "ffff", "7fffffff", "ffffffff", "80000000"))
+INTERESTING = tuple(
+    bytes.fromhex(text) for text in ("00", "01", "7f", "80", "ff", "ffff", "7fffffff", "ffffffff", "80000000")
+)
 
 
 def mutations(whole: Sequence[bytes], count: int, seed: int) -> Iterator[bytes]:

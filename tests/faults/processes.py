@@ -150,7 +150,9 @@ def gateway_settings(services: Mapping[str, str] | str, redis_url: str, folder: 
     }
 
 
-def until(condition: Callable[[], bool], seconds: float, said: Callable[[], str] = lambda: "it never came about") -> float:
+def until(
+    condition: Callable[[], bool], seconds: float, said: Callable[[], str] = lambda: "it never came about"
+) -> float:
     """Return how long it took until ``condition`` held; fail with what is ``said`` after ``seconds``."""
     started = time.monotonic()
     while not condition():

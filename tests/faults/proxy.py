@@ -33,10 +33,10 @@ class _Link:
 
 
 class Proxy:
-    """Listens on a loopback port and passes on to the first of ``targets`` (ports) that takes the connection, by turns.
+    """Listens on a loopback port and passes on to one of ``targets`` (ports) that takes the connection, by turns.
 
-    ``latency`` and ``jitter`` are seconds added each way to each chunk, ``bytes_per_second`` slows both ways; all may be
-    set at any time, ``targets`` too. The rest are methods. Runs in a thread of its own from the ``with`` block's start.
+    ``latency`` and ``jitter`` are seconds added each way to each chunk, ``bytes_per_second`` slows both ways. All may
+    be set at any time, ``targets`` too. The rest are methods. It runs in a thread of its own while the block lasts.
     """
 
     def __init__(self, *targets: int) -> None:
@@ -68,7 +68,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     def black_hole(self) -> None:
-        """Take connections and bytes, pass none on. What was held goes on when all is ``plain`` again, as TCP repeats."""
+        """Take connections and bytes, and pass them on when all is ``plain`` again, as TCP does that repeats."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Fifty thousand broken frames, recordings and pictures a run: an answer or a reason of the table, each within a second."""
+"""Fifty thousand broken frames, recordings and pictures: each read or refused by the table within a second."""
 
 import time
 from collections import Counter
@@ -108,7 +108,6 @@ def test_broken_inputs_are_read_or_refused_by_a_reason_of_the_table(kind: str, f
             read(data)
             met["read"] += 1
         except SemfaceError as error:
-            assert error.reason in reasons, data.hex()
             met[error.reason.name] += 1
         except Exception as error:
             pytest.fail(f"{type(error).__name__} at {data.hex()}")
@@ -116,6 +115,7 @@ def test_broken_inputs_are_read_or_refused_by_a_reason_of_the_table(kind: str, f
         assert slowest < LONGEST_SECONDS, data.hex()
     figure("inputs", count)
     figure("slowest, s", slowest)
+    assert set(met) <= {"read"} | {reason.name for reason in reasons}
     # The corpus reaches past the first check, and most of it is refused.
     assert met["read"] > 0
     assert len(met) > 1

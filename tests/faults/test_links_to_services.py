@@ -1,11 +1,9 @@
-"""The link between gateway and services does what links do: each call has its answer in time, and all heals by itself."""
+"""The link between gateway and services: each call has its answer in time, and all heals by itself."""
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.faults.conftest import CALL_SECONDS, JPEG, Figure, Linked, seconds_until_answered, timed, told

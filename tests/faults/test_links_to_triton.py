@@ -56,9 +56,8 @@ def running_codec(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("triton")
     with running_triton(tiny_repository, folder, models=MODELS) as server, Proxy(server.port) as link:
         settings = {"SEMFACE_MODEL_REPOSITORY": tiny_repository, "SEMFACE_INFERENCE": f"grpc://{link.address}"}
-        with Deployable("codec", folder, settings) as codec:
-            with Client(codec.address, seconds=CALL_SECONDS) as client:
-                yield OnTriton(link, codec, client)
+        with Deployable("codec", folder, settings) as codec, Client(codec.address, seconds=CALL_SECONDS) as client:
+            yield OnTriton(link, codec, client)
 
 
 @pytest.fixture
@@ -90,9 +89,7 @@ def test_a_reset_in_the_middle_of_a_call_loses_no_request(on_triton: OnTriton, f
 
 
 @pytest.mark.parametrize("fault", ["refuse", "black_hole", "trickle"])
-def test_a_triton_that_is_away_is_told_in_time_and_found_again(
-    on_triton: OnTriton, fault: str, figure: Figure
-) -> None:
+def test_a_triton_that_is_away_is_told_in_time_and_found_again(on_triton: OnTriton, fault: str, figure: Figure) -> None:
     if fault == "trickle":
         on_triton.link.bytes_per_second = 1
     else:

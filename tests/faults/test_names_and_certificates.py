@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from semface.access.certificates import TlsFiles
 from semface.client import AsyncClient, CallError
 from semface.errors import Reason
 from tests.certificates import Authority
@@ -16,6 +19,14 @@ from tests.faults.proxy import free_port
 from tests.rpc.conftest import running
 
 FACE = np.zeros(257, np.float32)
+
+
+@asynccontextmanager
+async def served(server: TlsFiles, caller: TlsFiles) -> AsyncIterator[AsyncClient]:
+    """Run a server with the files of ``server`` and give a client with those of ``caller``."""
+    async with running(tls_key=server.key, tls_certificate=server.chain, tls_ca=server.trusted) as service:
+        async with AsyncClient(f"127.0.0.1:{service.server.port}", seconds=5, tls=caller) as client:
+            yield client
 
 
 async def is_away(client: AsyncClient) -> float:
@@ -70,12 +81,10 @@ async def test_a_server_with_a_wrong_certificate_is_away_until_it_has_a_right_on
     ours = authority.issue("client")
     expired, address = fault == "expired", "127.0.0.1" if fault == "expired" else "127.0.0.9"
     wrong = authority.issue("server", expired=expired, address=address)
-    tls = {"tls_key": wrong.key, "tls_certificate": wrong.chain, "tls_ca": wrong.trusted}
-    async with running(**tls) as service:
-        async with AsyncClient(f"127.0.0.1:{service.server.port}", seconds=5, tls=ours) as client:
-            await is_away(client)
-            authority.issue("server")
-            figure("recovery, s", await until_answered(client))
+    async with served(wrong, ours) as client:
+        await is_away(client)
+        authority.issue("server")
+        figure("recovery, s", await until_answered(client))
 
 
 async def test_a_caller_whose_certificate_expired_is_refused_until_it_is_renewed(
@@ -83,9 +92,7 @@ async def test_a_caller_whose_certificate_expired_is_refused_until_it_is_renewed
 ) -> None:
     authority = Authority(tmp_path / "authority")
     server, expired = authority.issue("server"), authority.issue("client", expired=True)
-    tls = {"tls_key": server.key, "tls_certificate": server.chain, "tls_ca": server.trusted}
-    async with running(**tls) as service:
-        async with AsyncClient(f"127.0.0.1:{service.server.port}", seconds=5, tls=expired) as client:
-            await is_away(client)
-            authority.issue("client")
-            figure("recovery, s", await until_answered(client))
+    async with served(server, expired) as client:
+        await is_away(client)
+        authority.issue("client")
+        figure("recovery, s", await until_answered(client))

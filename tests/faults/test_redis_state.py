@@ -101,23 +101,28 @@ def test_gateways_out_of_step_never_answer_with_what_was(
     system: System, redis_port: int, tmp_path: Path, face_picture: bytes
 ) -> None:
     with Proxy(redis_port) as link:
-        ahead = Deployable("gateway", tmp_path, gateway_settings(system.grpc, f"redis://127.0.0.1:{redis_port}/3", tmp_path))
+        ahead = Deployable(
+            "gateway", tmp_path, gateway_settings(system.grpc, f"redis://127.0.0.1:{redis_port}/3", tmp_path)
+        )
         settings = gateway_settings(system.grpc, f"redis://{link.address}/3", tmp_path)
         behind = Deployable("gateway", tmp_path, settings | {"SEMFACE_REDIS_TIMEOUT_SECONDS": 1})
-        with all_of(ahead, behind):
-            with httpx.Client(base_url=ahead.url, timeout=30) as one, httpx.Client(base_url=behind.url, timeout=30) as other:
-                enroll(one, SUBJECTS[:2], face_picture)
-                assert candidates(other, face_picture) == names(SUBJECTS[:2])
-                link.refuse()
-                one.delete(SUBJECTS[0]).raise_for_status()
-                enroll(one, SUBJECTS[2:3], face_picture)
-                # It has them in memory still, and does not say so.
-                away = other.post("/v1/identify", content=face_picture, headers=JPEG)
-                assert told(away) == (503, "BACKEND_AWAY")
-                link.plain()
-                seconds_until_answered(lambda: other.get(SUBJECTS[1]))
-                assert candidates(other, face_picture) == names(SUBJECTS[1:3])
-                assert told(other.get(SUBJECTS[0])) == (404, "SUBJECT_UNKNOWN")
+        with (
+            all_of(ahead, behind),
+            httpx.Client(base_url=ahead.url, timeout=30) as one,
+            httpx.Client(base_url=behind.url, timeout=30) as other,
+        ):
+            enroll(one, SUBJECTS[:2], face_picture)
+            assert candidates(other, face_picture) == names(SUBJECTS[:2])
+            link.refuse()
+            one.delete(SUBJECTS[0]).raise_for_status()
+            enroll(one, SUBJECTS[2:3], face_picture)
+            # It has them in memory still, and does not say so.
+            away = other.post("/v1/identify", content=face_picture, headers=JPEG)
+            assert told(away) == (503, "BACKEND_AWAY")
+            link.plain()
+            seconds_until_answered(lambda: other.get(SUBJECTS[1]))
+            assert candidates(other, face_picture) == names(SUBJECTS[1:3])
+            assert told(other.get(SUBJECTS[0])) == (404, "SUBJECT_UNKNOWN")
 
 
 def test_under_a_new_model_who_is_enrolled_stays_and_is_never_a_silent_miss(

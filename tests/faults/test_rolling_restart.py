@@ -79,7 +79,9 @@ def cluster(
         front = stack.enter_context(Proxy(*(gateway.port for gateway in gateways)))
         stack.enter_context(watching(front, gateways))
         url = f"http://{front.address}"
-        frame = httpx.post(f"{url}/v1/encode", content=face_picture, headers=JPEG, timeout=30).raise_for_status().content
+        frame = (
+            httpx.post(f"{url}/v1/encode", content=face_picture, headers=JPEG, timeout=30).raise_for_status().content
+        )
         httpx.put(f"{url}{SUBJECT}", content=face_picture, headers=JPEG, timeout=30).raise_for_status()
         requests = [
             Request("POST", "/v1/encode", face_picture, "image/jpeg"),

@@ -59,6 +59,8 @@ OPTIONS: Final = (
     # A link that has fallen silent is given up within five seconds; servers allow a ping a second.
     ("grpc.keepalive_time_ms", 2_000),
     ("grpc.keepalive_timeout_ms", 3_000),
+    # Of other pings too: while one of them is not answered, those of keepalive are not sent.
+    ("grpc.http2.ping_timeout_ms", 3_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 64 << 20),

@@ -12,6 +12,7 @@ import uvicorn
 from semface.errors import Reason, SemfaceError
 from semface.gateway.app import create_app
 from semface.gateway.enrolled.key_ring import KeyRing, open_key_ring
+from semface.gateway.head_timeout import protocol
 from semface.gateway.settings import GatewaySettings
 
 DRAIN_LOOK_SECONDS: Final = 0.05
@@ -55,6 +56,7 @@ class GatewayServer:
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
+            http=protocol(self._settings.http_head_seconds),
             log_config=None,
             access_log=False,
             lifespan="on",

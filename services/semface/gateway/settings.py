@@ -63,8 +63,9 @@ class GatewaySettings(AccessSettings):
     drain_seconds: float = Field(
         2.0,
         ge=0,
-        description="How long callers with an open connection are waited for at a stop, so that they connect elsewhere.",
+        description="How long a stop waits for callers with an open connection to connect elsewhere.",
     )
+    http_head_seconds: float = Field(10.0, gt=0, description="Longest time the head of a request may take to arrive.")
     http_body_seconds: float = Field(
         30.0, gt=0, description="Longest time a body may take to arrive; of an import, the next piece of it."
     )

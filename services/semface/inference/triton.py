@@ -64,6 +64,8 @@ _CHANNEL_OPTIONS: Final = (
     # A link that has fallen silent is given up within five seconds; canaries keep the server from minding the pings.
     ("grpc.keepalive_time_ms", 2_000),
     ("grpc.keepalive_timeout_ms", 3_000),
+    # Of other pings too: while one of them is not answered, those of keepalive are not sent.
+    ("grpc.http2.ping_timeout_ms", 3_000),
 )
 
 _REASONS: Final[Mapping[str, tuple[Reason, str]]] = MappingProxyType(
