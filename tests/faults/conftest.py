@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.processes import Deployable, gateway_settings, until
+from tests.faults.processes import Deployable, all_of, gateway_settings, until
 from tests.faults.proxy import Proxy
 from tests.gateway.enrolled.servers import redis_server
-from tests.running import System, astronaut, jpeg
+from tests.running import astronaut, jpeg
 
 JPEG = {"Content-Type": "image/jpeg"}
 BITSTREAM = {"Content-Type": "application/vnd.semface.bitstream"}
@@ -51,6 +51,15 @@ def figure(request: pytest.FixtureRequest) -> Figure:
 def face_picture() -> bytes:
     """Return a small JPEG of one face, which is found quickly."""
     return jpeg(astronaut().crop((130, 10, 330, 210)).resize((160, 160)))
+
+
+@pytest.fixture(scope="session")
+def services(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Deployable]]:
+    """Run the three services, each as a process."""
+    folder, settings = tmp_path_factory.mktemp("services"), {"SEMFACE_MODEL_REPOSITORY": tiny_repository}
+    running = {name: Deployable(name, folder, settings) for name in ("extraction", "codec", "understanding")}
+    with all_of(*running.values()):
+        yield running
 
 
 @dataclass
@@ -108,13 +117,15 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def running_links(
-    system: System, redis_port: int, tmp_path_factory: pytest.TempPathFactory, face_picture: bytes
+    services: dict[str, Deployable],
+    redis_port: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    face_picture: bytes,
 ) -> Iterator[Linked]:
     """Run the gateway of this module."""
     folder = tmp_path_factory.mktemp("gateway")
-    grpc_port = int(system.grpc.rpartition(":")[2])
     with ExitStack() as stack:
-        extraction, codec, understanding = (stack.enter_context(Proxy(grpc_port)) for _ in range(3))
+        extraction, codec, understanding = (stack.enter_context(Proxy(one.port)) for one in services.values())
         redis = stack.enter_context(Proxy(redis_port))
         links = {"extraction": extraction, "codec": codec, "understanding": understanding}
         addresses = {name: proxy.address for name, proxy in links.items()}

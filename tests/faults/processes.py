@@ -1,6 +1,7 @@
 """Deployables as processes of their own, to be stopped, killed and started again on the same port."""
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -25,22 +26,34 @@ STOP_SECONDS = 40.0
 LIMITS = {"files": resource.RLIMIT_NOFILE, "file_bytes": resource.RLIMIT_FSIZE}
 
 
-class Deployable:
-    """`semface serve NAME` on a port of its own that stays the same over restarts; its log is a file.
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["tests.faults.preloaded"])
 
-    ``limits`` bound what the process may have: ``files`` open, ``file_bytes`` of a file.
+
+class Deployable:
+    """`semface serve NAME` as a process on a port of its own that stays the same over restarts; its log is a file.
+
+    ``limits`` bound what the process may have: ``files`` open, ``file_bytes`` of a file. It is forked from a process
+    that has imported everything, or, with ``fresh``, started from nothing.
     """
 
     def __init__(
-        self, name: str, folder: Path, settings: Mapping[str, object], limits: Mapping[str, int] | None = None
+        self,
+        name: str,
+        folder: Path,
+        settings: Mapping[str, object],
+        limits: Mapping[str, int] | None = None,
+        *,
+        fresh: bool = False,
     ) -> None:
         self.name = name
         self.port = free_port()
         self.log = folder / f"{name}-{self.port}.log"
-        self._limits = dict(limits or {})
+        self.limits = dict(limits or {})
         where = {"SEMFACE_HTTP_PORT" if name == "gateway" else "SEMFACE_PORT": str(self.port)}
         self.settings = {"OMP_NUM_THREADS": "1", **{key: str(value) for key, value in settings.items()}, **where}
-        self.process: subprocess.Popen[bytes] | None = None
+        self._fresh = fresh
+        self._process: _Forked | _Started | None = None
 
     @property
     def address(self) -> str:
@@ -54,23 +67,25 @@ class Deployable:
 
     def start(self, *, serving: bool = True) -> Self:
         """Start the process and return once it serves, or at once."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "semface.cli", "serve", self.name],
-                env=os.environ | self.settings,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                preexec_fn=self._limit if self._limits else None,
-            )
+        self._process = (_Started if self._fresh else _Forked)(self)
         if serving:
             until(self.serves, START_SECONDS, lambda: f"{self.name} does not serve:\n{self.log_tail()}")
         return self
 
+    @property
+    def process(self) -> "_Forked | _Started":
+        """The running process."""
+        assert self._process is not None, "start first"
+        return self._process
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.exit_code() is None
+
     def serves(self) -> bool:
         """Return whether its health says that it serves."""
-        assert self.process is not None
-        assert self.process.poll() is None, f"{self.name} ended:\n{self.log_tail()}"
+        assert self.runs, f"{self.name} ended:\n{self.log_tail()}"
         if self.name == "gateway":
             try:
                 return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
@@ -80,8 +95,7 @@ class Deployable:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
-        assert self.process is not None
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)
 
     def stop(self) -> int:
         """Ask the process to end, wait for it and return its exit code."""
@@ -90,8 +104,7 @@ class Deployable:
 
     def wait(self) -> int:
         """Wait for the process to end and return its exit code."""
-        assert self.process is not None
-        return self.process.wait(STOP_SECONDS)
+        return self.process.wait()
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
@@ -107,10 +120,6 @@ class Deployable:
         lines = self.log.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
-    def _limit(self) -> None:
-        for name, most in self._limits.items():
-            resource.setrlimit(LIMITS[name], (most, most))
-
     def __enter__(self) -> Self:
         """Start."""
         return self.start()
@@ -119,8 +128,63 @@ class Deployable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Kill what still runs."""
-        if self.process is not None and self.process.poll() is None:
+        if self.runs:
             self.kill()
+
+
+class _Forked:
+    """A process forked from the one that has imported everything."""
+
+    def __init__(self, deployable: Deployable) -> None:
+        arguments = (deployable.name, deployable.settings, deployable.limits, str(deployable.log))
+        self._process = _forks.Process(target=_serve, args=arguments)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def exit_code(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        self._process.join(STOP_SECONDS)
+        assert self._process.exitcode is not None, "the process did not end"
+        return self._process.exitcode
+
+
+class _Started:
+    """A process started from nothing, as an operator does."""
+
+    def __init__(self, deployable: Deployable) -> None:
+        with deployable.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "semface.cli", "serve", deployable.name],
+                env=os.environ | deployable.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+    def wait(self) -> int:
+        return self._process.wait(STOP_SECONDS)
+
+
+def _serve(name: str, settings: Mapping[str, str], limits: Mapping[str, int], log: str) -> None:
+    """Become the deployable ``name``."""
+    os.setsid()
+    os.environ.update(settings)
+    for limited, most in limits.items():
+        resource.setrlimit(LIMITS[limited], (most, most))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
+    sys.argv = ["semface", "serve", name]
+    from semface.cli.main import main
+
+    main()
 
 
 def health(address: str, service: str = "", seconds: float = 2.0) -> int | None:
@@ -134,10 +198,13 @@ def health(address: str, service: str = "", seconds: float = 2.0) -> int | None:
             return None
 
 
-def gateway_settings(services: Mapping[str, str] | str, redis_url: str, folder: Path) -> dict[str, object]:
-    """Return the settings of a gateway before ``services`` (address, or one by name), its keys in ``folder``."""
+def gateway_settings(
+    services: "Mapping[str, str | Deployable] | str", redis_url: str, folder: Path
+) -> dict[str, object]:
+    """Return the settings of a gateway before ``services`` (one address, or one by name), its keys in ``folder``."""
     names = ("extraction", "codec", "understanding")
-    places = dict.fromkeys(names, services) if isinstance(services, str) else services
+    found = dict.fromkeys(names, services) if isinstance(services, str) else services
+    places = {name: place.address if isinstance(place, Deployable) else place for name, place in found.items()}
     master_key = folder / "master.key"
     if not master_key.exists():
         master_key.write_text(new_master_key())
@@ -172,6 +239,5 @@ def all_of(*deployables: Deployable) -> Iterator[None]:
         yield
     finally:
         for deployable in deployables:
-            if deployable.process is not None and deployable.process.poll() is None:
-                deployable.signal(signal.SIGKILL)
-                deployable.wait()
+            if deployable.runs:
+                deployable.kill()

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.faults.conftest import BITSTREAM, JPEG, told
-from tests.running import System
+from tests.faults.processes import Deployable, gateway_settings
 
 IDS = {
     "parent": "..",
@@ -36,8 +36,15 @@ IDS = {
 
 
 @pytest.fixture(scope="module")
-def client(system: System) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=system.gateway, timeout=30) as connected:
+def client(
+    services: dict[str, Deployable], redis_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("gateway")
+    settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/0", folder)
+    with (
+        Deployable("gateway", folder, settings) as gateway,
+        httpx.Client(base_url=gateway.url, timeout=30) as connected,
+    ):
         yield connected
 
 
@@ -90,3 +97,9 @@ def test_the_longest_bitstream_is_read_and_one_byte_more_is_refused_by_size(
     client: httpx.Client, size: int, status: int, reason: str
 ) -> None:
     assert told(client.post("/v1/decode", content=bytes(size), headers=BITSTREAM)) == (status, reason)
+
+
+def test_no_script_of_another_page_may_read_an_answer(client: httpx.Client) -> None:
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    for answer in (client.options("/v1/analyze", headers=asked), client.get("/readyz", headers=asked)):
+        assert not [name for name in answer.headers if name.startswith("access-control-")]

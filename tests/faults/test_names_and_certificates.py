@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,11 @@ FACE = np.zeros(257, np.float32)
 @asynccontextmanager
 async def served(server: TlsFiles, caller: TlsFiles) -> AsyncIterator[AsyncClient]:
     """Run a server with the files of ``server`` and give a client with those of ``caller``."""
-    async with running(tls_key=server.key, tls_certificate=server.chain, tls_ca=server.trusted) as service:
-        async with AsyncClient(f"127.0.0.1:{service.server.port}", seconds=5, tls=caller) as client:
-            yield client
+    async with AsyncExitStack() as stack:
+        files = {"tls_key": server.key, "tls_certificate": server.chain, "tls_ca": server.trusted}
+        service = await stack.enter_async_context(running(**files))
+        address = f"127.0.0.1:{service.server.port}"
+        yield await stack.enter_async_context(AsyncClient(address, seconds=5, tls=caller))
 
 
 async def is_away(client: AsyncClient) -> float:

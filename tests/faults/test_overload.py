@@ -21,7 +21,6 @@ from semface.v1 import codec_pb2, codec_pb2_grpc
 from tests.faults.conftest import BITSTREAM, RECOVERY_SECONDS, Figure
 from tests.faults.processes import Deployable, gateway_settings, health
 from tests.faults.proxy import Proxy
-from tests.running import System
 
 FACE = np.zeros(257, np.float32)
 IDLE_SECONDS = 1.0
@@ -144,10 +143,12 @@ async def test_calls_that_trickle_in_keep_no_place(codec: Deployable) -> None:
 
 
 @pytest.fixture(scope="module")
-def gateway(system: System, redis_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployable]:
+def gateway(
+    services: dict[str, Deployable], redis_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployable]:
     """Run a gateway that has little patience."""
     folder = tmp_path_factory.mktemp("impatient")
-    settings = gateway_settings(system.grpc, f"redis://127.0.0.1:{redis_port}/5", folder) | {
+    settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/5", folder) | {
         "SEMFACE_HTTP_HEAD_SECONDS": HEAD_SECONDS,
         "SEMFACE_HTTP_BODY_SECONDS": BODY_SECONDS,
     }

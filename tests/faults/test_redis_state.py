@@ -12,7 +12,6 @@ from tests.faults.conftest import BITSTREAM, JPEG, Figure, seconds_until_answere
 from tests.faults.processes import Deployable, all_of, gateway_settings
 from tests.faults.proxy import Proxy, free_port
 from tests.gateway.enrolled.servers import needs_redis, redis_server
-from tests.running import System
 from tests.services.stack import running_stack
 from tests.tiny_models import build_tiny_repository
 
@@ -22,7 +21,7 @@ SUBJECTS = [f"/v1/subjects/s{number}" for number in range(5)]
 
 
 @contextmanager
-def gateway_at(services: str, redis_url: str, folder: Path) -> Iterator[httpx.Client]:
+def gateway_at(services: dict[str, Deployable] | str, redis_url: str, folder: Path) -> Iterator[httpx.Client]:
     """Run a gateway while the block lasts and give a client of it."""
     settings = gateway_settings(services, redis_url, folder) | {"SEMFACE_REDIS_TIMEOUT_SECONDS": 1}
     with Deployable("gateway", folder, settings) as gateway, httpx.Client(base_url=gateway.url, timeout=30) as client:
@@ -50,7 +49,7 @@ def names(subjects: list[str]) -> set[str]:
 
 
 def test_over_a_crash_and_a_loss_of_redis_nothing_is_lost_and_nothing_is_made_up(
-    system: System, tmp_path: Path, face_picture: bytes, figure: Figure
+    services: dict[str, Deployable], tmp_path: Path, face_picture: bytes, figure: Figure
 ) -> None:
     port, data = free_port(), tmp_path / "redis"
     url = f"redis://127.0.0.1:{port}/0"
@@ -58,7 +57,7 @@ def test_over_a_crash_and_a_loss_of_redis_nothing_is_lost_and_nothing_is_made_up
     def identify() -> httpx.Response:
         return client.post("/v1/identify", content=face_picture, headers=JPEG)
 
-    with gateway_at(system.grpc, url, tmp_path) as client:
+    with gateway_at(services, url, tmp_path) as client:
         with redis_server(data, *DURABLE, port=port):
             enroll(client, SUBJECTS, face_picture)
             assert candidates(client, face_picture) == names(SUBJECTS)
@@ -80,10 +79,10 @@ def test_over_a_crash_and_a_loss_of_redis_nothing_is_lost_and_nothing_is_made_up
 
 
 def test_rolled_back_to_a_snapshot_those_of_the_snapshot_are_there_and_no_others(
-    system: System, tmp_path: Path, face_picture: bytes, figure: Figure
+    services: dict[str, Deployable], tmp_path: Path, face_picture: bytes, figure: Figure
 ) -> None:
     port, data, kept = free_port(), tmp_path / "redis", tmp_path / "snapshot.rdb"
-    with gateway_at(system.grpc, f"redis://127.0.0.1:{port}/0", tmp_path) as client:
+    with gateway_at(services, f"redis://127.0.0.1:{port}/0", tmp_path) as client:
         with redis_server(data, port=port), redis.Redis(port=port) as admin:
             enroll(client, SUBJECTS[:3], face_picture)
             admin.save()
@@ -98,13 +97,13 @@ def test_rolled_back_to_a_snapshot_those_of_the_snapshot_are_there_and_no_others
 
 
 def test_gateways_out_of_step_never_answer_with_what_was(
-    system: System, redis_port: int, tmp_path: Path, face_picture: bytes
+    services: dict[str, Deployable], redis_port: int, tmp_path: Path, face_picture: bytes
 ) -> None:
     with Proxy(redis_port) as link:
         ahead = Deployable(
-            "gateway", tmp_path, gateway_settings(system.grpc, f"redis://127.0.0.1:{redis_port}/3", tmp_path)
+            "gateway", tmp_path, gateway_settings(services, f"redis://127.0.0.1:{redis_port}/3", tmp_path)
         )
-        settings = gateway_settings(system.grpc, f"redis://{link.address}/3", tmp_path)
+        settings = gateway_settings(services, f"redis://{link.address}/3", tmp_path)
         behind = Deployable("gateway", tmp_path, settings | {"SEMFACE_REDIS_TIMEOUT_SECONDS": 1})
         with (
             all_of(ahead, behind),
@@ -126,10 +125,10 @@ def test_gateways_out_of_step_never_answer_with_what_was(
 
 
 def test_under_a_new_model_who_is_enrolled_stays_and_is_never_a_silent_miss(
-    system: System, redis_port: int, tmp_path: Path, face_picture: bytes
+    services: dict[str, Deployable], redis_port: int, tmp_path: Path, face_picture: bytes
 ) -> None:
     url, subject = f"redis://127.0.0.1:{redis_port}/4", SUBJECTS[0]
-    with gateway_at(system.grpc, url, tmp_path) as client:
+    with gateway_at(services, url, tmp_path) as client:
         frame = client.post("/v1/encode", content=face_picture, headers=JPEG).raise_for_status().content
         enroll(client, [subject], face_picture)
     repository = build_tiny_repository(tmp_path / "models")
@@ -138,7 +137,7 @@ def test_under_a_new_model_who_is_enrolled_stays_and_is_never_a_silent_miss(
     newer.mkdir()
     # The same numbers in another file: a new version.
     (newer / "model.onnx").write_bytes(network.read_bytes() + b"\x12\x05newer")
-    with running_stack(repository) as services, gateway_at(services, url, tmp_path) as client:
+    with running_stack(repository) as newer_services, gateway_at(newer_services, url, tmp_path) as client:
 
         def verify() -> httpx.Response:
             return client.post(f"{subject}/verify", content=frame, headers=BITSTREAM)
