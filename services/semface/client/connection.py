@@ -13,9 +13,9 @@ from semface.access.certificates import TlsFiles
 from semface.v1 import codec_pb2, extraction_pb2, understanding_pb2
 
 LOOK_SECONDS: Final = 1.0
-"""How often the files of the certificates are looked at."""
+"""How often the files of the certificates are looked at, or a name that does not resolve is asked for."""
 CLOSE_SECONDS: Final = 60.0
-"""How long calls may go on over a channel whose certificates were replaced."""
+"""How long calls may go on over a channel that was replaced."""
 
 RETRIES: Final = {
     "maxAttempts": 4,
@@ -89,6 +89,7 @@ class Connection:
         self._tls = tls
         self._stamp = tls.stamp() if tls else None
         self._looked_at = time.monotonic()
+        self._opened_at = time.monotonic()
         self._stubs: dict[Callable[..., Any], Any] = {}
         self._replaced: list[Any] = []
         self._channel = self._open()
@@ -100,6 +101,15 @@ class Connection:
         if make not in self._stubs:
             self._stubs[make] = make(self._channel)
         return self._stubs[make]
+
+    def failed(self, error: grpc.RpcError) -> None:
+        """Open the channel anew where a call failed since the name could not be resolved.
+
+        By itself grpc asks for a name again after up to two minutes, however its back-off is set.
+        """
+        unresolved = error.code() is grpc.StatusCode.UNAVAILABLE and "resol" in (error.details() or "")
+        if unresolved and time.monotonic() - self._opened_at >= LOOK_SECONDS:
+            self._replace()
 
     def channels(self) -> list[Any]:
         """Return every channel that is open, to be closed."""
@@ -117,8 +127,12 @@ class Connection:
         stamp = tls.stamp()
         if stamp is None or stamp == self._stamp:
             return
+        self._stamp = stamp
+        self._replace()
+
+    def _replace(self) -> None:
         old, self._channel = self._channel, self._open()
-        self._stamp, self._stubs = stamp, {}
+        self._opened_at, self._stubs = time.monotonic(), {}
         if self._maker is grpc.aio:
             closing = asyncio.ensure_future(old.close(CLOSE_SECONDS))
             self._replaced = [old]

@@ -57,9 +57,9 @@ class Codec:
         self.engine = engine
         self._repository = repository
         self._named_quality = default_quality
-        self._read(codec_model_hash(repository))
+        self._take(codec_model_hash(repository))
 
-    def _read(self, model_hash: str) -> None:
+    def _take(self, model_hash: str) -> None:
         self.prior = Prior.load(self._repository)
         self.default_quality = self.prior.find(self._named_quality)
         self.model_hash = model_hash
@@ -74,7 +74,7 @@ class Codec:
         """
         model_hash = codec_model_hash(self._repository)
         if model_hash != self.model_hash:
-            self._read(model_hash)
+            self._take(model_hash)
 
     def quality(self, quality: str | int | None) -> Quality:
         """Return the quality of this name or number, the codec's default for None. Raises FIELD_INVALID."""
