@@ -4,13 +4,15 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from semface.client import Client
 from tests.faults.processes import Deployable, all_of, gateway_settings, until
 from tests.faults.proxy import Proxy
 from tests.gateway.enrolled.servers import redis_server
@@ -62,6 +64,14 @@ def services(tiny_repository: Path, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
+@pytest.fixture(scope="session")
+def frame(services: dict[str, Deployable]) -> bytes:
+    """Return the bitstream frame of one face."""
+    face = np.random.default_rng(11).normal(0, 0.5, 257).astype(np.float32)
+    with Client(services["codec"].address) as client:
+        return client.encode(face).frames[0].data
+
+
 @dataclass
 class Linked:
     """A gateway before the services of the running system and a Redis of its own, each behind a proxy."""
@@ -72,7 +82,7 @@ class Linked:
     understanding: Proxy
     redis: Proxy
     client: httpx.Client
-    frame: bytes = field(default=b"")
+    frame: bytes
 
     @property
     def proxies(self) -> tuple[Proxy, ...]:
@@ -120,7 +130,7 @@ def running_links(
     services: dict[str, Deployable],
     redis_port: int,
     tmp_path_factory: pytest.TempPathFactory,
-    face_picture: bytes,
+    frame: bytes,
 ) -> Iterator[Linked]:
     """Run the gateway of this module."""
     folder = tmp_path_factory.mktemp("gateway")
@@ -135,9 +145,7 @@ def running_links(
         }
         gateway = stack.enter_context(Deployable("gateway", folder, settings))
         client = stack.enter_context(httpx.Client(base_url=gateway.url, timeout=30))
-        made = Linked(gateway, extraction, codec, understanding, redis, client)
-        made.frame = client.post("/v1/encode", content=face_picture, headers=JPEG).raise_for_status().content
-        yield made
+        yield Linked(gateway, extraction, codec, understanding, redis, client, frame)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.faults.conftest import JPEG, REDIS_SECONDS, Figure, Linked, seconds_until_answered, timed, told
+from tests.faults.conftest import BITSTREAM, REDIS_SECONDS, Figure, Linked, seconds_until_answered, timed, told
 
 SUBJECT = "/v1/subjects/somebody"
 IN_TIME = REDIS_SECONDS + 0.7
@@ -15,19 +15,16 @@ AT_ONCE = 1.0
 
 
 @pytest.fixture
-def enrolled(links: Linked, face_picture: bytes) -> Iterator[Linked]:
+def enrolled(links: Linked) -> Iterator[Linked]:
     """Give the gateway with one subject enrolled, who has to be there afterwards."""
-    links.client.put(SUBJECT, content=face_picture, headers=JPEG).raise_for_status()
+    links.client.put(SUBJECT, content=links.frame, headers=BITSTREAM).raise_for_status()
     yield links
     links.redis.plain()
     seconds_until_answered(lambda: links.client.get(SUBJECT))
 
 
 def verify(links: Linked) -> httpx.Response:
-    return links.client.post(f"{SUBJECT}/verify", content=links.frame, headers={"Content-Type": BITSTREAM_TYPE})
-
-
-BITSTREAM_TYPE = "application/vnd.semface.bitstream"
+    return links.client.post(f"{SUBJECT}/verify", content=links.frame, headers=BITSTREAM)
 
 
 def test_latency_and_jitter_are_borne(enrolled: Linked, figure: Figure) -> None:
@@ -47,9 +44,7 @@ def test_a_reset_loses_no_request(enrolled: Linked, figure: Figure) -> None:
 
 
 @pytest.mark.parametrize("fault", ["refuse", "black_hole", "trickle"])
-def test_what_needs_redis_is_refused_in_time_and_the_rest_goes_on(
-    enrolled: Linked, face_picture: bytes, fault: str, figure: Figure
-) -> None:
+def test_what_needs_redis_is_refused_in_time_and_the_rest_goes_on(enrolled: Linked, fault: str, figure: Figure) -> None:
     if fault == "trickle":
         enrolled.redis.bytes_per_second = 1
     else:
@@ -58,7 +53,7 @@ def test_what_needs_redis_is_refused_in_time_and_the_rest_goes_on(
         "verify": lambda: verify(enrolled),
         "show": lambda: enrolled.client.get(SUBJECT),
         "erase": lambda: enrolled.client.delete("/v1/subjects/nobody"),
-        "identify": lambda: enrolled.client.post("/v1/identify", content=face_picture, headers=JPEG),
+        "identify": lambda: enrolled.client.post("/v1/identify", content=enrolled.frame, headers=BITSTREAM),
     }
     slowest = 0.0
     for name, call in calls.items():

@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from semface.client import AsyncClient, CallError, Client
-from tests.faults.conftest import JPEG, RECOVERY_SECONDS, Figure
+from tests.faults.conftest import BITSTREAM, RECOVERY_SECONDS, Figure
 from tests.faults.processes import Deployable, gateway_settings, health, until
 
 FACE = np.zeros(257, np.float32)
@@ -99,16 +99,16 @@ def test_on_a_full_disk_calls_are_answered_though_not_logged(tiny_repository: Pa
 
 
 def test_on_a_full_disk_the_key_ring_stays_whole_and_who_is_enrolled_is_served(
-    services: dict[str, Deployable], redis_port: int, tmp_path: Path, face_picture: bytes
+    services: dict[str, Deployable], redis_port: int, tmp_path: Path, frame: bytes
 ) -> None:
     settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/1", tmp_path)
     subject = "/v1/subjects/kept"
     with Deployable("gateway", tmp_path, settings) as roomy:
-        httpx.put(roomy.url + subject, content=face_picture, headers=JPEG, timeout=30).raise_for_status()
+        httpx.put(roomy.url + subject, content=frame, headers=BITSTREAM, timeout=30).raise_for_status()
     ring = (tmp_path / "ring.json").read_bytes()
     with Deployable("gateway", tmp_path, settings, {"file_bytes": 16}) as full:
         assert httpx.get(full.url + subject, timeout=10).status_code == 200
-        again = httpx.put(full.url + subject, content=face_picture, headers=JPEG, timeout=30)
+        again = httpx.put(full.url + subject, content=frame, headers=BITSTREAM, timeout=30)
         assert again.status_code == 200
     assert (tmp_path / "ring.json").read_bytes() == ring
 
