@@ -3,15 +3,25 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from semface.access.callers import Scope
+from semface.access.keys import KeyFile
 from tests.faults.conftest import BITSTREAM, REDIS_SECONDS, Figure, Linked, seconds_until_answered, timed, told
+from tests.faults.processes import Deployable
+from tests.faults.proxy import Proxy
+from tests.gateway.gateways import gateway
+from tests.running import System
 
 SUBJECT = "/v1/subjects/somebody"
 IN_TIME = REDIS_SECONDS + 0.7
 AT_ONCE = 1.0
+NO_PROCESS: Any = None
 
 
 @pytest.fixture
@@ -78,3 +88,24 @@ def test_half_open_connections_are_made_anew_within_the_call(enrolled: Linked, f
     started = time.monotonic()
     assert verify(enrolled).json()["matched"] is True
     figure("answer over forgotten connections, s", time.monotonic() - started)
+
+
+async def test_a_key_with_a_limit_does_not_wait_for_a_redis_that_is_away(
+    services: dict[str, Deployable], redis_port: int, tmp_path: Path, frame: bytes, figure: Figure
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    headers = BITSTREAM | {"Authorization": f"Bearer {file.create('acme', [Scope.FACES], calls_per_minute=1000)[1]}"}
+    places = {f"{name}_address": service.address for name, service in services.items()}
+    with Proxy(redis_port) as link:
+        url = SecretStr(f"redis://{link.address}/0")
+        settings = {"redis_url": url, "keys_file": file.path, **places}
+        async with gateway(System("", "", NO_PROCESS), **settings) as client:
+            assert (await client.post("/v1/decode", content=frame, headers=headers)).status_code == 200
+            link.black_hole()
+            slowest = 0.0
+            for _ in range(20):
+                started = time.monotonic()
+                assert (await client.post("/v1/decode", content=frame, headers=headers)).status_code == 200
+                slowest = max(slowest, time.monotonic() - started)
+            figure("slowest call, s", slowest)
+            assert slowest < AT_ONCE
