@@ -20,7 +20,7 @@ HELM := build/helm/.installed
 SOURCES := services tests training protos examples docs loadtest helm
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check faults mutation coverage fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
+.PHONY: help run models test check slow load load-check soak soak-check faults fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

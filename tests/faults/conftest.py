@@ -22,7 +22,7 @@ JPEG = {"Content-Type": "image/jpeg"}
 BITSTREAM = {"Content-Type": "application/vnd.semface.bitstream"}
 FIGURES = Path(__file__).resolve().parents[2] / "build" / "faults.jsonl"
 CALL_SECONDS = 2.0
-REDIS_SECONDS = 1.0
+REDIS_SECONDS = 2.0
 RECOVERY_SECONDS = 2.0
 
 

@@ -1,5 +1,6 @@
 """The link between gateway and Redis: no silent miss, no enrolled subject lost, what needs no Redis goes on."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from tests.gateway.gateways import gateway
 from tests.running import System
 
 SUBJECT = "/v1/subjects/somebody"
-IN_TIME = REDIS_SECONDS + 0.7
+IN_TIME = REDIS_SECONDS + 1.2
 AT_ONCE = 1.0
 NO_PROCESS: Any = None
 
@@ -102,10 +103,11 @@ async def test_a_key_with_a_limit_does_not_wait_for_a_redis_that_is_away(
         async with gateway(System("", "", NO_PROCESS), **settings) as client:
             assert (await client.post("/v1/decode", content=frame, headers=headers)).status_code == 200
             link.black_hole()
-            slowest = 0.0
+            times = []
             for _ in range(20):
                 started = time.monotonic()
                 assert (await client.post("/v1/decode", content=frame, headers=headers)).status_code == 200
-                slowest = max(slowest, time.monotonic() - started)
-            figure("slowest call, s", slowest)
-            assert slowest < AT_ONCE
+                times.append(time.monotonic() - started)
+            figure("slowest of 20 calls, s", max(times))
+            assert statistics.median(times) < AT_ONCE / 2
+            assert max(times) < REDIS_SECONDS
