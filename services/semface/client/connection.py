@@ -56,7 +56,7 @@ OPTIONS: Final = (
     ("grpc.lb_policy_name", "round_robin"),
     # By itself grpc asks again for a name's addresses after thirty seconds; pods that were replaced have others.
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # A link that has fallen silent is given up within five seconds; servers allow a ping a second.
+    # A link that has fallen silent is given up within five seconds; servers allow it.
     ("grpc.keepalive_time_ms", 2_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     # Of other pings too: while one of them is not answered, those of keepalive are not sent.

@@ -29,8 +29,8 @@ UNPROTECTED: Final = (
 LOOPBACK: Final = "127.0.0.1"
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
-_LEAST_PING_INTERVAL_MS: Final = 1_000
-"""Callers ask whether a silent link still is one (``semface.client.connection``)."""
+_LEAST_PING_INTERVAL_MS: Final = 100
+"""Callers ask every two seconds whether a silent link still is one, and grpc asks for reasons of its own."""
 _CALLS_OF_A_CONNECTION: Final = 200
 """More wait at the caller. gRPC drops calls as CANCELLED where a thousand wait to be taken, which cannot be set."""
 CONNECTION_AGE_MS: Final = 300_000
