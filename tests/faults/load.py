@@ -26,7 +26,7 @@ class Request:
 class Load:
     """``callers`` send ``requests`` by turns, each the next when it has its answer, while the block lasts."""
 
-    def __init__(self, url: str, requests: Sequence[Request], callers: int = 4, seconds: float = 20.0) -> None:
+    def __init__(self, url: str, requests: Sequence[Request], callers: int = 4, seconds: float = 90.0) -> None:
         self._url = url
         self._requests = requests
         self._callers = callers

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -136,7 +137,7 @@ class _Forked:
     """A process forked from the one that has imported everything."""
 
     def __init__(self, deployable: Deployable) -> None:
-        arguments = (deployable.name, deployable.settings, deployable.limits, str(deployable.log))
+        arguments = (deployable.name, deployable.settings, deployable.limits, str(deployable.log), os.getpid())
         self._process = _forks.Process(target=_serve, args=arguments)
         self._process.start()
         assert self._process.pid is not None
@@ -173,9 +174,10 @@ class _Started:
         return self._process.wait(STOP_SECONDS)
 
 
-def _serve(name: str, settings: Mapping[str, str], limits: Mapping[str, int], log: str) -> None:
-    """Become the deployable ``name``."""
+def _serve(name: str, settings: Mapping[str, str], limits: Mapping[str, int], log: str, tests: int) -> None:
+    """Become the deployable ``name``, which ends with the process ``tests``, however that ends."""
     os.setsid()
+    threading.Thread(target=_end_with, args=(tests,), daemon=True).start()
     os.environ.update(settings)
     for limited, most in limits.items():
         resource.setrlimit(LIMITS[limited], (most, most))
@@ -185,6 +187,12 @@ def _serve(name: str, settings: Mapping[str, str], limits: Mapping[str, int], lo
     from semface.cli.main import main
 
     main()
+
+
+def _end_with(process: int) -> None:
+    while Path(f"/proc/{process}").exists():
+        time.sleep(1)
+    os._exit(1)
 
 
 def health(address: str, service: str = "", seconds: float = 2.0) -> int | None:

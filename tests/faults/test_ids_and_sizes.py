@@ -41,9 +41,10 @@ def client(
 ) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("gateway")
     settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/0", folder)
+    settings["SEMFACE_CALL_TIMEOUT_SECONDS"] = 60
     with (
         Deployable("gateway", folder, settings) as gateway,
-        httpx.Client(base_url=gateway.url, timeout=30) as connected,
+        httpx.Client(base_url=gateway.url, timeout=90) as connected,
     ):
         yield connected
 

@@ -101,7 +101,7 @@ def test_a_triton_that_is_away_is_told_in_time_and_found_again(on_triton: OnTrit
     assert seconds < CALL_SECONDS + 0.5
     on_triton.link.plain()
     figure("until calls are answered, s", until(on_triton.answers, RECOVERY_SECONDS))
-    figure("until health says so again, s", until(on_triton.serves, 2 * RECOVERY_SECONDS))
+    figure("until health says so again, s", until(on_triton.serves, 10))
 
 
 def test_a_half_open_link_is_given_up_and_made_anew(on_triton: OnTriton, figure: Figure) -> None:

@@ -16,6 +16,9 @@ from semface.gateway.head_timeout import protocol
 from semface.gateway.settings import GatewaySettings
 
 DRAIN_LOOK_SECONDS: Final = 0.05
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle connection is kept: longer than proxies in front do (60 s). Who closes it first loses nothing, the
+other may lose the request that is on its way."""
 
 _log = structlog.get_logger("semface.gateway")
 
@@ -60,6 +63,7 @@ class GatewayServer:
             log_config=None,
             access_log=False,
             lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=round(self._settings.grace_seconds),
         )
         self._uvicorn = SharedServer(config)
