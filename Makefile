@@ -61,7 +61,7 @@ soak-check: $(DEVELOPMENT) models ## The tenth of it
 	$(BIN)/semface bench soak --share 0.1 --most-growth 0.06
 
 # atheris has wheels for some systems only; where it does not install, the property tests have to do.
-fuzz: $(DEVELOPMENT) ## Fuzz the frame decoder by coverage for 30 seconds, where atheris installs
+fuzz: $(DEVELOPMENT) ## Fuzz the readers of frames and recordings by coverage for 30 seconds, where atheris installs
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: atheris==$(ATHERIS_VERSION); \
 	then $(BIN)/python -m tests.codec.coverage_fuzz -max_total_time=30 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build/; \
 	else echo "atheris does not install here: no fuzzing by coverage"; fi

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.conftest import CALL_SECONDS, Figure, Linked, seconds_until_answered, timed, told
 from tests.faults.proxy import Proxy
 
-SERVICES = ("codec", "understanding")
+SERVICES = ("codec", pytest.param("understanding", marks=pytest.mark.lengthy))
 AT_ONCE = 1.0
 """Seconds within which a fault that can be seen is told."""
 

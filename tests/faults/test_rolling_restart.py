@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from tests.faults.proxy import Proxy
 SERVICES = ("extraction", "codec", "understanding")
 SUBJECT = "/v1/subjects/somebody"
 LOOK_SECONDS = 0.2
+lengthy = partial(pytest.param, marks=pytest.mark.lengthy)
 BITSTREAM = "application/vnd.semface.bitstream"
 
 
@@ -107,7 +109,7 @@ def test_a_rolling_restart_loses_no_request(cluster: Cluster, name: str, figure:
     assert not load.lost, load.lost
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [lengthy("extraction"), "codec", lengthy("understanding")])
 def test_a_killed_replica_loses_no_request(cluster: Cluster, name: str, figure: Figure) -> None:
     victim = cluster.deployables[name][0]
     with cluster.load() as load:
