@@ -21,7 +21,7 @@ TABLES = {portion: FrequencyTables(random_tables(portion.value, 20, 30, 0.5)) fo
 
 
 def fuzz(data: bytes) -> None:
-    """Read ``data`` as a frame, as relay and receiver do, and as a recording; only errors of the table may be raised."""
+    """Read ``data`` as a frame, as relay and receiver do, and as a recording; only our own errors may be raised."""
     with suppress(SemfaceError):
         drop(data, Portion.EXPRESSION)
     with suppress(SemfaceError):
