@@ -8,7 +8,7 @@ import pytest
 
 from semface.client import CallError, Client
 from semface.errors import Reason
-from tests.faults.conftest import RECOVERY_SECONDS, Figure
+from tests.faults.conftest import Figure
 from tests.faults.processes import Deployable, health, until
 
 FACE = np.zeros((1, 257), np.float32)
@@ -35,7 +35,7 @@ def test_a_codec_beside_a_half_written_network_is_not_served_and_then_is_the_one
                 receiver.decode([receiver.encode(FACE).frames[0].data])
             assert refused.value.reason is Reason.MODEL_LOADING
             network.write_bytes(whole)
-            figure("until it serves, s", until(late.serves, RECOVERY_SECONDS))
+            figure("until it serves, s", until(late.serves, 30))
             # Codecs of one model read each other's frames: their hashes are those of the whole files.
             frame = sender.encode(FACE).frames[0].data
             assert receiver.decode([frame]).faces[0].descriptors.shape == (257,)
