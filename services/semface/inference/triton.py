@@ -61,11 +61,12 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A name of several addresses, as a headless service has, gets its calls by turns.
     ("grpc.lb_policy_name", "round_robin"),
-    # A link that has fallen silent is given up within five seconds; canaries keep the server from minding the pings.
-    ("grpc.keepalive_time_ms", 2_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
+    # A machine that vanishes without a word is noticed. Triton ends connections on which it is asked more often while a
+    # network runs for long; canaries keep it from minding these.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
     # Of other pings too: while one of them is not answered, those of keepalive are not sent.
-    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
 )
 
 _REASONS: Final[Mapping[str, tuple[Reason, str]]] = MappingProxyType(
