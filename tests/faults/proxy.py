@@ -132,10 +132,11 @@ class Proxy:
         try:
             await self._flowing.wait()
             far_reader, far_writer = await self._connect()
-            link.writers.append(far_writer)
-            await asyncio.gather(self._pump(link, reader, far_writer), self._pump(link, far_reader, writer))
         except OSError:
             link.reset()
+        else:
+            link.writers.append(far_writer)
+            await asyncio.gather(self._pump(link, reader, far_writer), self._pump(link, far_reader, writer))
         finally:
             self._links.discard(link)
             for each in link.writers:
@@ -153,11 +154,13 @@ class Proxy:
         raise ConnectionRefusedError
 
     async def _pump(self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(CHUNK):
-            if self.latency or self.jitter:
-                await asyncio.sleep(self.latency + self.jitter * self._random.random())
-            await self._flowing.wait()
-            await self._pass_on(link, data, writer)
+        # A side that is gone ends its own direction; what the other has still to say is passed on.
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if self.latency or self.jitter:
+                    await asyncio.sleep(self.latency + self.jitter * self._random.random())
+                await self._flowing.wait()
+                await self._pass_on(link, data, writer)
         while link.forgotten:  # noqa: ASYNC110 - held until the proxy resets it
             await asyncio.sleep(0.05)
         with contextlib.suppress(OSError):

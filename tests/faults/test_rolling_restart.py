@@ -36,6 +36,12 @@ class Cluster:
         """Where the callers ask."""
         return f"http://{self.front.address}"
 
+    def until_found(self, replica: Deployable) -> None:
+        """Wait as a rolling restart does: until whoever calls ``replica`` has it back."""
+        time.sleep(0.5)
+        if replica.name == "gateway":
+            until(lambda: replica.port in self.front.targets, 60)
+
     def load(self) -> Load:
         """Return callers that need every service and Redis."""
         return Load(self.url, self.requests)
@@ -48,7 +54,7 @@ def watching(front: Proxy, gateways: tuple[Deployable, Deployable]) -> Iterator[
 
     def ready(gateway: Deployable) -> bool:
         try:
-            return httpx.get(f"{gateway.url}/readyz", timeout=2).status_code == 200
+            return httpx.get(f"{gateway.url}/readyz", timeout=10).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -102,7 +108,7 @@ def test_a_rolling_restart_loses_no_request(cluster: Cluster, name: str, figure:
         for replica in cluster.deployables[name]:
             assert replica.stop() == 0
             replica.start()
-            time.sleep(0.5)
+            cluster.until_found(replica)
         time.sleep(1)
     assert len(load.answers) > 20
     figure("requests lost", sum(load.lost.values()))
