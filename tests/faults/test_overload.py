@@ -48,7 +48,7 @@ async def test_at_ten_times_what_it_can_take_every_call_has_its_answer_or_a_time
     faces = np.zeros((64, 257), np.float32)
     met: Counter[str] = Counter()
     refused: list[CallError] = []
-    async with AsyncClient(codec.address, seconds=10) as client:
+    async with AsyncClient(codec.address, seconds=60) as client:
 
         async def call() -> None:
             try:
