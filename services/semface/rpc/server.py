@@ -129,7 +129,7 @@ class Server:
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
                 ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
                 # Callers ask every two seconds whether a silent link still is one. On a busy machine pings are read
-                # several at once; a server that counts them would end the connection. Floods are bounded elsewhere in grpc.
+                # several at once; a server that counts them would end the connection. grpc bounds floods otherwise.
                 ("grpc.http2.max_ping_strikes", 0),
             ],
         )
