@@ -23,7 +23,7 @@ SUBJECTS = [f"/v1/subjects/s{number}" for number in range(5)]
 @contextmanager
 def gateway_at(services: dict[str, Deployable] | str, redis_url: str, folder: Path) -> Iterator[httpx.Client]:
     """Run a gateway while the block lasts and give a client of it."""
-    settings = gateway_settings(services, redis_url, folder) | {"SEMFACE_REDIS_TIMEOUT_SECONDS": 1}
+    settings = gateway_settings(services, redis_url, folder) | {"SEMFACE_REDIS_TIMEOUT_SECONDS": 10}
     with Deployable("gateway", folder, settings) as gateway, httpx.Client(base_url=gateway.url, timeout=30) as client:
         yield client
 

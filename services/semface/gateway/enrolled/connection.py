@@ -96,8 +96,8 @@ def as_store_errors() -> Iterator[None]:
 
 
 def _patience(seconds: float) -> dict[str, Any]:
-    # Both tries together take no longer than the setting says.
-    each = seconds / (1 + RETRIES)
+    # A command over a connection that is dead, and two tries to connect: together no longer than the setting says.
+    each = seconds / (2 + RETRIES)
     return {"socket_timeout": each, "socket_connect_timeout": each, "retry": Retry(NoBackoff(), RETRIES)}
 
 
