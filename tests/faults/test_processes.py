@@ -133,7 +133,7 @@ def test_without_file_handles_new_callers_wait_and_are_answered_once_there_are_s
 
 
 @pytest.mark.skipif(FAKE_TIME is None, reason="libfaketime is not installed")
-@pytest.mark.parametrize("jump", [DAY, -DAY])
+@pytest.mark.parametrize("jump", [DAY, pytest.param(-DAY, marks=pytest.mark.lengthy)])
 def test_a_jump_of_the_clock_breaks_no_call(tiny_repository: Path, tmp_path: Path, jump: int) -> None:
     clock = tmp_path / "clock"
     clock.write_text("+0")
