@@ -118,7 +118,7 @@ async def test_whoever_does_not_read_is_let_go_and_makes_room(codec: Deployable,
             await asyncio.sleep(0.5)
             started = time.monotonic()
             while (await stream_ends(client))[0] is Reason.OVERLOADED:
-                assert time.monotonic() - started < IDLE_SECONDS + 6
+                assert time.monotonic() - started < IDLE_SECONDS + 30
                 await asyncio.sleep(0.1)
             figure("until there is room, s", time.monotonic() - started)
 

@@ -80,8 +80,8 @@ def cluster(
     pairs = {name: (Deployable(name, folder, settings), Deployable(name, folder, settings)) for name in SERVICES}
     places = {name: "ipv4:" + ",".join(one.address for one in pair) for name, pair in pairs.items()}
     edge = gateway_settings(places, f"redis://127.0.0.1:{redis_port}/0", folder)
-    # So long a wait is no loss.
-    edge |= {"SEMFACE_CALL_TIMEOUT_SECONDS": 60, "SEMFACE_REDIS_TIMEOUT_SECONDS": 10}
+    # A long wait is no loss. The callers of these tests keep a connection idle for five seconds at most.
+    edge |= {"SEMFACE_CALL_TIMEOUT_SECONDS": 60, "SEMFACE_REDIS_TIMEOUT_SECONDS": 10, "SEMFACE_DRAIN_SECONDS": 6}
     gateways = (Deployable("gateway", folder, edge), Deployable("gateway", folder, edge))
     with ExitStack() as stack:
         stack.enter_context(all_of(*(one for pair in pairs.values() for one in pair)))
