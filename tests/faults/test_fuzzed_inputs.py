@@ -89,9 +89,9 @@ def pictures() -> list[bytes]:
 FRAME_REASONS = {Reason.BITSTREAM_CORRUPT, Reason.BITSTREAM_TOO_LARGE, Reason.BITSTREAM_VERSION}
 PICTURE_REASONS = {Reason.IMAGE_UNDECODABLE, Reason.IMAGE_TOO_LARGE}
 READERS: dict[str, tuple[Callable[[bytes], object], Sequence[bytes], set[Reason], int]] = {
-    "frames": (read_frame, frames(), FRAME_REASONS, 25_000),
-    "recordings": (Recording.read, recordings(), FRAME_REASONS, 10_000),
-    "pictures": (decode_image, pictures(), PICTURE_REASONS, 16_000),
+    "frames": (read_frame, frames(), FRAME_REASONS, 20_000),
+    "recordings": (Recording.read, recordings(), FRAME_REASONS, 20_000),
+    "pictures": (decode_image, pictures(), PICTURE_REASONS, 12_000),
 }
 
 
