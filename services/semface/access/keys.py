@@ -68,11 +68,14 @@ class KeyFile:
                 stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
                 if stamp != self._stamp:
                     self._keys, self._stamp = [_key(entry) for entry in _read(self.path)], stamp
-            except OSError as error:
-                if self._stamp is None:
-                    raise SemfaceError(
-                        Reason.FIELD_INVALID, f"{self.path} cannot be read; see semface keys create", field="keys_file"
-                    ) from error
+            except (OSError, SemfaceError) as error:
+                if self._stamp is not None:
+                    return self._keys
+                if isinstance(error, SemfaceError):
+                    raise
+                raise SemfaceError(
+                    Reason.FIELD_INVALID, f"{self.path} cannot be read; see semface keys create", field="keys_file"
+                ) from error
         return self._keys
 
     def create(

@@ -16,7 +16,7 @@ from semface.client import calls
 from semface.client.answers import Extraction, Frame, ShownFace
 from semface.client.calls import Call, Moment
 from semface.client.connection import Connection
-from semface.client.errors import to_call_error
+from semface.client.errors import CallError, to_call_error
 from semface.client.stream_end import StreamEnd
 from semface.descriptors import Portion
 from semface.tracing.spans import Kind, span, trace_metadata
@@ -85,6 +85,10 @@ class _Client:
         other._connection, other._seconds, other._metadata = self._connection, seconds, self._metadata
         return other
 
+    def _failure(self, error: grpc.RpcError) -> CallError:
+        self._connection.failed(error)
+        return to_call_error(error)
+
     def _call(self, call: Call[Any]) -> Any:
         method = getattr(self._connection.stub(call.stub), call.method)
         return method(call.request, timeout=self._seconds, metadata=self._metadata + trace_metadata())
@@ -100,7 +104,7 @@ class AsyncClient(_Client):
             try:
                 return call.read(await self._call(call))
             except grpc.RpcError as error:
-                raise to_call_error(error) from error
+                raise self._failure(error) from error
 
     async def extract_stream(self, images: AsyncIterator[bytes]) -> AsyncIterator[Extraction]:
         """Yield the faces of each of ``images`` (JPEG, PNG or WebP), in their order; a face keeps its ``track_id``.
@@ -165,7 +169,7 @@ class AsyncClient(_Client):
         except grpc.RpcError as seen:
             error = await end.error(seen)
             if error is not None:
-                raise to_call_error(error) from error
+                raise self._failure(error) from error
         except asyncio.CancelledError:
             if not failures:
                 raise
@@ -210,7 +214,7 @@ class Client(_Client):
             try:
                 return call.read(self._call(call))
             except grpc.RpcError as error:
-                raise to_call_error(error) from error
+                raise self._failure(error) from error
 
     def extract_stream(self, images: Iterable[bytes]) -> Iterator[Extraction]:
         """Yield the faces of each of ``images`` as ``AsyncClient.extract_stream``; a thread of its own reads them."""
@@ -248,7 +252,7 @@ class Client(_Client):
         except grpc.RpcError as error:
             if failures:
                 raise failures[0] from None
-            raise to_call_error(error) from error
+            raise self._failure(error) from error
         finally:
             call.cancel()
 

@@ -56,12 +56,26 @@ class Codec:
         whole codec model, FIELD_INVALID when it has no such quality.
         """
         self.engine = engine
-        self.prior = Prior.load(repository)
-        self.default_quality = self.prior.find(default_quality)
-        self.model_hash = codec_model_hash(repository)
+        self._repository = repository
+        self._named_quality = default_quality
+        self._take(codec_model_hash(repository))
+
+    def _take(self, model_hash: str) -> None:
+        self.prior = Prior.load(self._repository)
+        self.default_quality = self.prior.find(self._named_quality)
+        self.model_hash = model_hash
         """SHA-256 of the codec model, hexadecimal; messages carry its first 8 bytes, checks of payloads are seeded with
         them."""
         self._hash = bytes.fromhex(self.model_hash)
+
+    def refresh(self) -> None:
+        """Read prior and hash again where the files have changed; to be called once both networks have loaded.
+
+        A repository that was still being written when this began had another hash, which no other codec shares.
+        """
+        model_hash = codec_model_hash(self._repository)
+        if model_hash != self.model_hash:
+            self._take(model_hash)
 
     def quality(self, quality: str | int | None) -> Quality:
         """Return the quality of this name or number, the codec's default for None. Raises FIELD_INVALID."""

@@ -1,7 +1,7 @@
 """The gRPC service of the codec: a thin adapter over its core."""
 
 from collections.abc import AsyncIterator
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from semface.messages import (
 )
 from semface.rpc.server import Service
 from semface.rpc.timing import CallClock, current_clock
-from semface.v1 import codec_pb2, codec_pb2_grpc
+from semface.v1 import codec_pb2, codec_pb2_grpc, descriptors_pb2
 
 SERVICE_NAME: Final = "semface.v1.CodecService"
 
@@ -50,7 +50,11 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
         """Answer with ``codec`` for at most ``max_faces`` faces or frames a call."""
         self._codec = codec
         self._max_faces = max_faces
-        self._model = pack_model(CODEC_NAME, CODEC_VERSION, codec.model_hash)
+        self._has_passed = False
+
+    @property
+    def _model(self) -> descriptors_pb2.Model:
+        return _packed_model(self._codec.model_hash)
 
     async def Encode(self, request: codec_pb2.EncodeRequest, context: Context) -> codec_pb2.EncodeResponse:
         """Code each face into a frame that stands alone."""
@@ -118,6 +122,9 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
         """Code and decode one face; raises when that fails."""
         frames = await self._codec.encode(np.zeros((1, DESCRIPTOR_SIZE), np.float32))
         await self._codec.decode(frames)
+        if not self._has_passed:
+            self._codec.refresh()
+            self._has_passed = True
 
     def _require_own(self, model_hash: int) -> None:
         if model_hash not in (0, self._model.hash):
@@ -164,6 +171,12 @@ def services(engine: Engine, settings: CodecSettings) -> list[Service]:
     codec = Codec(engine, settings.model_repository, settings.codec_default_quality)
     service = CodecService(codec, settings.codec_max_faces)
     return [Service(SERVICE_NAME, partial(codec_pb2_grpc.add_CodecServiceServicer_to_server, service), service.canary)]
+
+
+@lru_cache(maxsize=8)
+def _packed_model(model_hash: str) -> descriptors_pb2.Model:
+    """Return how the codec model of ``model_hash`` is told to callers."""
+    return pack_model(CODEC_NAME, CODEC_VERSION, model_hash)
 
 
 def _face(decoded: Decoded) -> codec_pb2.DecodedFace:

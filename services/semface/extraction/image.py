@@ -11,6 +11,12 @@ from PIL import Image, ImageOps
 from semface.errors import Reason, SemfaceError
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP")
+MAX_SCANS: Final = 100
+"""Of a JPEG. Encoders write ten or so; each costs a pass over all pixels, for a few bytes of the file."""
+
+START_OF_SCAN: Final = b"\xff\xda"
+"""The marker; coded data hold no 0xFF without a zero after it."""
+
 SIXTEEN_BIT_MODES: Final = ("I", "I;16", "I;16B", "I;16L")
 
 
@@ -38,6 +44,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[n
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check_size(image.size, limits)
+            _check_scans(data, image.format)
             # In place, since a large picture takes hundreds of megabytes for each copy.
             ImageOps.exif_transpose(image, in_place=True)
             return np.asarray(_rgb(image))
@@ -56,6 +63,12 @@ def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         message = f"the picture has {width} × {height} pixels, more than the {limits.max_pixels} that are taken"
         raise SemfaceError(Reason.IMAGE_TOO_LARGE, message, field="image")
+
+
+def _check_scans(data: bytes, kind: str | None) -> None:
+    if kind == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
+        message = f"the JPEG has more than the {MAX_SCANS} scans that are taken"
+        raise SemfaceError(Reason.IMAGE_UNDECODABLE, message, field="image")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ from semface.gateway import problems
 from semface.gateway.dependencies import Parts
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrollment import Enrollment
+from semface.gateway.farewell import Farewell
 from semface.gateway.fairness import HeldPlaces, Turns
 from semface.gateway.limits import BodyLimit
 from semface.gateway.pipeline import Services
@@ -57,6 +58,7 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         responses=problems.DOCUMENTED,
     )
+    app.state.draining = False
     problems.install(app)
     # Each route asks for its own scopes; this only documents where keys are asked for.
     guarded = [Depends(documented)] if settings.asks_for_keys else []
@@ -77,4 +79,5 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     app.add_middleware(problems.DefectGuard)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(RequestTelemetry, metrics=metrics)
+    app.add_middleware(Farewell)
     return app

@@ -1,4 +1,6 @@
-"""The largest body of a request, enforced while it is read, so that no more than that is ever held."""
+"""How large a body may be and how long it may take, enforced while it is read, so that no more is ever held."""
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,7 +14,7 @@ MULTIPART_OVERHEAD = 4096
 
 
 class BodyLimit:
-    """ASGI middleware: a body that is, or says it is, longer than allowed is refused when it is read."""
+    """ASGI middleware: a body that is, or says it is, longer than allowed, or comes too slowly, is refused."""
 
     def __init__(self, app: ASGIApp, settings: GatewaySettings) -> None:
         self._app = app
@@ -20,6 +22,7 @@ class BodyLimit:
         self._max_message_bytes = settings.http_max_message_bytes
         self._max_import_bytes = settings.http_max_import_bytes
         self._max_faces = settings.enroll_max_faces
+        self._body_seconds = settings.http_body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -28,16 +31,27 @@ class BodyLimit:
         headers = Headers(scope=scope)
         # Only an enrolment may hold several photographs.
         faces = self._max_faces if scope["method"] == "PUT" else 1
-        limit, reason = self._limit(headers.get("content-type", "").lower(), faces)
+        content_type = headers.get("content-type", "").lower()
+        limit, reason = self._limit(content_type, faces)
         declared = headers.get("content-length", "0")
-        read = 0
+        read, complete = 0, False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._body_seconds
 
         async def receive_limited() -> Message:
-            nonlocal read
+            nonlocal read, complete, end
             _refuse_beyond(limit, reason, int(declared) if declared.isdecimal() else 0)
-            message = await receive()
+            try:
+                async with asyncio.timeout_at(None if complete else end):
+                    message = await receive()
+            except TimeoutError as error:
+                told = f"the body did not arrive within {self._body_seconds:.3g} s"
+                raise SemfaceError(Reason.DEADLINE_EXCEEDED, told) from error
+            if content_type.startswith(LINES_TYPE):
+                end = loop.time() + self._body_seconds
             read += len(message.get("body", b""))
             _refuse_beyond(limit, reason, read)
+            complete = not message.get("more_body", False)
             return message
 
         await self._app(scope, receive_limited, send)

@@ -1,5 +1,6 @@
 """Who may call which route: the caller by its key or token, its scopes, how often in a minute, and when its turn is."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,11 @@ from semface.gateway.enrolled.store import EnrolledStore
 from semface.gateway.fairness import Turns
 
 WINDOW_SECONDS = 120
+COUNT_SECONDS = 0.25
+"""How long the store may take to count a call; beyond, this process counts."""
+
+AWAY_SECONDS = 1.0
+"""How long a store that could not count is not asked again."""
 
 documented = HTTPBearer(auto_error=False, description="An API key, or a token of the configured issuer.")
 """Tells OpenAPI of the header; what it holds is checked by ``Gate``."""
@@ -31,6 +37,7 @@ class Gate:
         self._authenticator = authenticator
         self._store = store
         self._counts = CallCounts()
+        self._ask_again_at = 0.0
 
     async def admit(self, authorization: str, *scopes: Scope) -> Caller:
         """Return the caller of ``authorization``. Raises KEY_INVALID, SCOPE_MISSING or RATE_LIMITED."""
@@ -42,11 +49,16 @@ class Gate:
     async def _count(self, caller: Caller) -> None:
         if caller.calls_per_minute is None:
             return
+        if time.monotonic() < self._ask_again_at:
+            self._counts.count(caller)
+            return
         key = Keyspace(caller.tenant).calls(caller.key_id, int(time.time() // 60))
         try:
             with as_store_errors():
-                count, _ = await self._store.redis.eval(COUNT, 1, key, WINDOW_SECONDS)
+                async with asyncio.timeout(COUNT_SECONDS):
+                    count, _ = await self._store.redis.eval(COUNT, 1, key, WINDOW_SECONDS)
         except SemfaceError:
+            self._ask_again_at = time.monotonic() + AWAY_SECONDS
             self._counts.count(caller)
             return
         if count > caller.calls_per_minute:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Final
 
 import structlog
 import uvicorn
@@ -11,7 +12,13 @@ import uvicorn
 from semface.errors import Reason, SemfaceError
 from semface.gateway.app import create_app
 from semface.gateway.enrolled.key_ring import KeyRing, open_key_ring
+from semface.gateway.head_timeout import protocol
 from semface.gateway.settings import GatewaySettings
+
+DRAIN_LOOK_SECONDS: Final = 0.05
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle connection is kept: longer than proxies in front do (60 s). Who closes it first loses nothing, the
+other may lose the request that is on its way."""
 
 _log = structlog.get_logger("semface.gateway")
 
@@ -32,6 +39,7 @@ class GatewayServer:
         """Prepare to serve; nothing listens before ``start``. Raises FIELD_INVALID without key ring and master key."""
         self._settings = settings
         self._ring = configured_ring(settings)
+        self._app = create_app(settings, self._ring)
         self._uvicorn: SharedServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self.host = settings.listen_host
@@ -50,10 +58,12 @@ class GatewayServer:
         listener = self._bind()
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            create_app(self._settings, self._ring),
+            self._app,
+            http=protocol(self._settings.http_head_seconds),
             log_config=None,
             access_log=False,
             lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=round(self._settings.grace_seconds),
         )
         self._uvicorn = SharedServer(config)
@@ -67,10 +77,21 @@ class GatewayServer:
         return self.port
 
     async def stop(self) -> None:
-        """Take no new requests, let those in flight end, and let go of the port."""
+        """Be unready, let callers go elsewhere, then take no new requests, let those in flight end, let go of the port.
+
+        Whoever still has a connection is asked to leave it with the next answer, for ``drain_seconds`` at most.
+        """
         if self._uvicorn is not None and self._serving is not None:
+            self._app.state.draining = True
+            await self._drain(self._uvicorn)
             self._uvicorn.should_exit = True
             await self._serving
+
+    async def _drain(self, server: SharedServer) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds):
+                while server.server_state.connections:  # noqa: ASYNC110 - uvicorn tells of no event
+                    await asyncio.sleep(DRAIN_LOOK_SECONDS)
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET

@@ -79,6 +79,15 @@ class GatewaySettings(AccessSettings, TracingSettings):
         description="Longest a request should have to wait, by the work of those before it; further ones are refused "
         "as OVERLOADED.",
     )
+    drain_seconds: float = Field(
+        2.0,
+        ge=0,
+        description="How long a stop waits for callers with an open connection to connect elsewhere.",
+    )
+    http_head_seconds: float = Field(10.0, gt=0, description="Longest time the head of a request may take to arrive.")
+    http_body_seconds: float = Field(
+        30.0, gt=0, description="Longest time a body may take to arrive; of an import, the next piece of it."
+    )
     http_max_image_bytes: int = Field(
         10_000_000,
         gt=0,

@@ -98,8 +98,20 @@ class EmbeddedEngine:
     def _session(self, model: str) -> ort.InferenceSession:
         with self._loading:
             if model not in self._sessions:
-                self._sessions[model] = load_network(self._repository.model(model).path, model)
+                self._sessions[model] = self._load(model)
             return self._sessions[model]
+
+    def _load(self, model: str) -> ort.InferenceSession:
+        """Return the session of a network whose file is whole, and is the one of the hash that callers are told."""
+        entry = self._repository.model(model)
+        try:
+            session = load_network(entry.path, model)
+            if entry.is_current():
+                return session
+            raise SemfaceError(Reason.MODEL_LOADING, f"the network of model {model} is just being written")
+        except SemfaceError:
+            self._repository.forget(model)
+            raise
 
 
 def _usable_cores() -> int:

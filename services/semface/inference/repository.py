@@ -40,6 +40,12 @@ class RepositoryModel:
     metadata: ModelMetadata
     path: Path
     queue_delay_seconds: float
+    stamp: tuple[int, int]
+    """Time and size of the file when its hash was made."""
+
+    def is_current(self) -> bool:
+        """Return whether the file is still the one of the hash."""
+        return _stamp(self.path) == self.stamp
 
 
 class ModelRepository:
@@ -64,6 +70,10 @@ class ModelRepository:
             self._models[name] = self._read(name)
         return self._models[name]
 
+    def forget(self, name: str) -> None:
+        """Read model ``name`` anew when it is next asked for: what was read was not whole."""
+        self._models.pop(name, None)
+
     def config(self, name: str) -> Any:
         """Return the configuration of model ``name`` as a ``ModelConfig`` of the caller's own; raises as ``model``."""
         file = self.root / name / CONFIG_FILE
@@ -85,7 +95,13 @@ class ModelRepository:
         version = str(max(versions))
         path = file.parent / version / NETWORK_FILE
         delay = config.dynamic_batching.max_queue_delay_microseconds / 1e6
-        return RepositoryModel(_metadata(config, name, version, path), path, delay)
+        stamp = _stamp(path)
+        return RepositoryModel(_metadata(config, name, version, path), path, delay, stamp)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _parse(name: str, file: Path) -> Any:

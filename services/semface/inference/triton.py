@@ -62,9 +62,12 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A name of several addresses, as a headless service has, gets its calls by turns.
     ("grpc.lb_policy_name", "round_robin"),
-    # A machine that vanishes without a word is noticed; canaries keep the server from minding the pings.
+    # A machine that vanishes without a word is noticed. Triton ends connections on which it is asked more often while a
+    # network runs for long; canaries keep it from minding these.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Of other pings too: while one of them is not answered, those of keepalive are not sent.
+    ("grpc.http2.ping_timeout_ms", 5_000),
 )
 
 _REASONS: Final[Mapping[str, tuple[Reason, str]]] = MappingProxyType(
@@ -112,7 +115,12 @@ class TritonEngine:
         check_inputs(metadata, inputs)
         connection = self._connection()
         if not connection.has_checked(model):
-            await connection.check(metadata)
+            try:
+                await connection.check(metadata)
+            except SemfaceError:
+                # The copy here may have been half-written when it was read.
+                self._repository.forget(model)
+                raise
         if row_count(inputs) <= metadata.max_batch_size:
             return await connection.infer(metadata, inputs)
         parts = split_rows(inputs, metadata.max_batch_size)

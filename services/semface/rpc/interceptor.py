@@ -38,6 +38,9 @@ _FAULTS = frozenset({"DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMEN
 
 _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
 
+_ASK_NO_MORE = ("grpc-retry-pushback-ms", "-1")
+"""Tells the caller's channel that this is an answer, not a call that broke off: to make it again would not help."""
+
 
 Parse = Callable[[bytes], Any]
 """From the bytes of a message to the message."""
@@ -155,7 +158,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 if not served:
                     raise NotImplementedError
                 async for response in answer(incoming, context):
-                    yield handler.response_serializer(response)
+                    # Whoever does not read holds a place as whoever does not send; this ends the whole call.
+                    async with asyncio.timeout(self._stream_idle_seconds):
+                        yield handler.response_serializer(response)
 
         return guarded
 
@@ -257,4 +262,5 @@ def _defect(error_id: str) -> Status:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
-    await context.abort(_CODES[status.code], status.message, ((STATUS_KEY, status.SerializeToString()),))
+    trailers = ((STATUS_KEY, status.SerializeToString()), _ASK_NO_MORE)
+    await context.abort(_CODES[status.code], status.message, trailers)

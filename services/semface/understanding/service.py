@@ -60,7 +60,7 @@ class FaceReader:
         """Decode bitstreams with ``codec``, those of several calls at once."""
         self._codec = codec
         self._decoding = Gathering(self._decode_all)
-        self.codec_model = pack_model(CODEC_NAME, CODEC_VERSION, codec.model_hash)
+        self._has_passed = False
 
     async def read(self, sources: Sources, fields: Sequence[str]) -> tuple[Descriptors, list[Portion]]:
         """Return the numbers (N, 257) of ``sources`` and what is present of each; errors name the item of ``fields``.
@@ -117,10 +117,18 @@ class FaceReader:
                 field=field,
             )
 
+    @property
+    def codec_model(self) -> descriptors_pb2.Model:
+        """The codec model that frames have to be of."""
+        return _packed_model(CODEC_NAME, CODEC_VERSION, self._codec.model_hash)
+
     async def canary(self) -> None:
         """Code and decode one face; raises when that fails."""
         frames = await self._codec.encode(canary_face())
         await self._codec.decode(frames)
+        if not self._has_passed:
+            self._codec.refresh()
+            self._has_passed = True
 
 
 class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):

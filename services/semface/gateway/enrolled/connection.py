@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import ConstantBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from semface.errors import Reason, SemfaceError
@@ -25,10 +26,39 @@ from semface.tracing.spans import Kind, span
 MAX_CONNECTIONS: Final = 32
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
+RETRIES: Final = 1
 FAILOVER_RETRIES: Final = 3
 FAILOVER_PAUSE_SECONDS: Final = 0.1
 
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+class _Reconnecting:
+    """Made anew where the server closed it: uvloop tells so by an error that redis-py does not know."""
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise RedisConnectionError("the connection is closed") from error
+
+
+class _Plain(_Reconnecting, Connection): ...
+
+
+class _Tls(_Reconnecting, SSLConnection): ...
+
+
+class _Unix(_Reconnecting, UnixDomainSocketConnection): ...
+
+
+class _Managed(_Reconnecting, SentinelManagedConnection): ...
+
+
+class _ManagedTls(_Reconnecting, SentinelManagedSSLConnection): ...
+
+
+_BY_SCHEME: Final = {"redis": _Plain, "rediss": _Tls, "unix": _Unix}
 
 Connected = Any
 """A ``Redis`` or a ``RedisCluster``: the commands that we use are the same."""
@@ -47,6 +77,8 @@ def connect(url: str, timeout_seconds: float) -> Connected:
         pool = BlockingConnectionPool.from_url(
             url, max_connections=MAX_CONNECTIONS, timeout=timeout_seconds, **_patience(timeout_seconds)
         )
+        # A URL that names TLS or a socket has the last word on the class of connections.
+        pool.connection_class = _BY_SCHEME[scheme]
     except ValueError as error:
         message = "use redis://, rediss://, unix://, redis+sentinel://hosts/service or redis+cluster://hosts"
         raise SemfaceError(Reason.FIELD_INVALID, message, field="redis_url") from error
@@ -66,7 +98,9 @@ def as_store_errors() -> Iterator[None]:
 
 
 def _patience(seconds: float) -> dict[str, Any]:
-    return {"socket_timeout": seconds, "socket_connect_timeout": seconds, "retry": Retry(NoBackoff(), 1)}
+    # A command over a connection that is dead, and two tries to connect: together no longer than the setting says.
+    each = seconds / (2 + RETRIES)
+    return {"socket_timeout": each, "socket_connect_timeout": each, "retry": Retry(NoBackoff(), RETRIES)}
 
 
 def _through_sentinel(url: str, seconds: float) -> Connected:
@@ -79,13 +113,19 @@ def _through_sentinel(url: str, seconds: float) -> Connected:
     sentinel = Sentinel(hosts, sentinel_kwargs=times | guarded, **times, **_login(parts), **_tls(parts, options))
     # A connection that broke is made anew to the master of now, which a failover may have changed.
     retry = Retry(ConstantBackoff(FAILOVER_PAUSE_SECONDS), FAILOVER_RETRIES)
-    return sentinel.master_for(service, db=int(database or 0), retry=retry, max_connections=MAX_CONNECTIONS)
+    return sentinel.master_for(
+        service,
+        db=int(database or 0),
+        retry=retry,
+        max_connections=MAX_CONNECTIONS,
+        connection_class=_ManagedTls if parts.scheme.startswith("rediss") else _Managed,
+    )
 
 
 def _cluster(url: str, seconds: float) -> Connected:
     parts, hosts, options = _parts(url, REDIS_PORT)
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    return RedisCluster(
+    cluster = RedisCluster(
         startup_nodes=nodes,
         socket_timeout=seconds,
         socket_connect_timeout=seconds,
@@ -93,6 +133,12 @@ def _cluster(url: str, seconds: float) -> Connected:
         **_login(parts),
         **_tls(parts, options),
     )
+    # What it says of nodes that it finds later holds for those that it starts from.
+    kind = _Tls if parts.scheme.startswith("rediss") else _Plain
+    cluster.connection_kwargs["connection_class"] = kind
+    for node in cluster.nodes_manager.startup_nodes.values():
+        node.connection_class = kind
+    return cluster
 
 
 def _parts(url: str, port: int) -> tuple[Any, list[tuple[str, int]], dict[str, str]]:

@@ -52,14 +52,20 @@ async def live() -> dict[str, bool]:
 
 @router.get("/readyz", responses={503: {"model": answers.Readiness}})
 async def ready(request: Request, response: Response) -> answers.Readiness:
-    """Tell whether the services answer. The store is told too, but only the routes of subjects need it."""
+    """Tell whether the services answer and no stop has begun.
+
+    The store is told too, but only the routes of subjects need it.
+    """
     app = parts(request)
     clients = {name: getattr(app.services, name) for name in SERVICES}
-    asked = await asyncio.gather(*(_serves(clients[name], service) for name, service in SERVICES.items()))
+    *asked, store = await asyncio.gather(
+        *(_serves(clients[name], service) for name, service in SERVICES.items()), _has_store(app)
+    )
     services = dict(zip(SERVICES, asked, strict=True))
-    if not all(services.values()):
+    is_ready = all(asked) and not request.app.state.draining
+    if not is_ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return answers.Readiness(ready=all(services.values()), services=services, store=await _has_store(app))
+    return answers.Readiness(ready=is_ready, services=services, store=store)
 
 
 @router.get("/metrics", include_in_schema=False)
@@ -91,7 +97,8 @@ async def _serves(client: AsyncClient, service: str) -> bool:
 
 async def _has_store(app: Parts) -> bool:
     try:
-        await app.enrollment.store.ping()
-    except SemfaceError:
+        async with asyncio.timeout(READINESS_SECONDS):
+            await app.enrollment.store.ping()
+    except (SemfaceError, TimeoutError):
         return False
     return True
