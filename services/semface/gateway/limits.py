@@ -26,8 +26,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # Only an enrolment may hold several photographs.
-        faces = self._max_faces if scope["method"] == "PUT" else 1
+        # Only an enrolment and a comparison may hold several photographs.
+        faces = self._max_faces if scope["method"] == "PUT" else 2 if scope["path"] == "/v1/compare" else 1
         limit, reason = self._limit(headers.get("content-type", "").lower(), faces)
         declared = headers.get("content-length", "0")
         read = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from semface.access.certificates import configured_tls
-from semface.client import AsyncClient, DecodedFace, Embedding, Encoding, Extraction, Face, UnderstoodFace
+from semface.client import AsyncClient, Comparison, DecodedFace, Embedding, Encoding, Extraction, Face, UnderstoodFace
 from semface.descriptors import Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.gateway.provenance import Provenance
@@ -94,6 +94,15 @@ class Pipeline:
         embeddings = [face.embedding for face in await self.understand(coded, ["embedding"])]
         assert all(embeddings), "the task was asked for"
         return [embedding for embedding in embeddings if embedding is not None]
+
+    async def compare(self, one: Coded, other: Coded, operating_point: str) -> Comparison:
+        """Tell whether two frames are of one person."""
+        with self.provenance.stage("compare"):
+            found = await self._services.understanding.compare(
+                one.frame, other.frame, operating_point=operating_point, codec_hash=one.codec_hash
+            )
+        self.provenance.made_by([found.model])
+        return found
 
     async def understand_described(self, face: Described, tasks: Sequence[str]) -> UnderstoodFace:
         """Answer ``tasks`` for numbers that were never coded."""
