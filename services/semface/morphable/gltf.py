@@ -27,9 +27,7 @@ _VERTICES: Final = 34962
 _INDICES: Final = 34963
 
 
-def head_glb(
-    descriptors: Descriptors, model: MorphableModel | None = None, *, morph_targets: bool = False
-) -> bytes:
+def head_glb(descriptors: Descriptors, model: MorphableModel | None = None, *, morph_targets: bool = False) -> bytes:
     """Return the head of one face's 257 ``descriptors`` as GLB: positions, normals, albedo as vertex colours.
 
     The node carries the head's rotation and translation in metres; light is left to whoever shows it. With
@@ -107,7 +105,9 @@ def _file(
         "bufferViews": views,
         "buffers": [{"byteLength": len(data)}],
     }
-    chunks = _chunk(b"JSON", _padded(json.dumps(scene, separators=(",", ":")).encode(), b" ")) + _chunk(b"BIN\0", bytes(data))
+    chunks = _chunk(b"JSON", _padded(json.dumps(scene, separators=(",", ":")).encode(), b" ")) + _chunk(
+        b"BIN\0", bytes(data)
+    )
     return struct.pack("<4sII", _MAGIC, _VERSION, 12 + len(chunks)) + chunks
 
 
