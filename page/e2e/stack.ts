@@ -47,7 +47,7 @@ export class Stack {
 
   async start(): Promise<void> {
     const env = { ...process.env, SEMFACE_PORT: String(this.grpc), SEMFACE_HTTP_PORT: String(this.port), SEMFACE_LOG_LEVEL: "warning",
-      OMP_NUM_THREADS: "1", SEMFACE_DATA: join(folder, "data") };
+      OMP_NUM_THREADS: "1", SEMFACE_CALL_TIMEOUT_SECONDS: "60", SEMFACE_DATA: join(folder, "data") };
     const child = spawn(PYTHON, ["-m", "semface.cli", "up", "--json"], { cwd: ROOT, env, stdio: ["ignore", "pipe", "inherit"] });
     this.process = child;
     await new Promise<void>((done, failed) => {

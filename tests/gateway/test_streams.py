@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
@@ -148,3 +149,12 @@ async def test_a_stream_asks_for_a_key_in_the_header_or_as_a_subprotocol(system:
                     assert socket.subprotocol in (None, "semface")
 
         await asyncio.to_thread(look)
+
+
+def test_streams_are_counted(system: System, client: httpx.Client, portrait: bytes) -> None:
+    with stream(system.gateway, "send") as socket:
+        socket.send(portrait)
+        assert told(socket)["faces"]
+        metrics = client.get("/metrics").text
+        assert 'semface_http_streams{stream="send"} 1.0' in metrics
+        assert 'semface_http_stream_answers_total{stream="send"}' in metrics

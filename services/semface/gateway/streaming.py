@@ -145,7 +145,8 @@ async def receive(services: Services, frames: AsyncIterator[bytes]) -> AsyncIter
     decoded = cast(AsyncGenerator[ShownFace], services.codec.decode_stream(noted()))
     async with aclosing(decoded):
         async for shown in decoded:
-            meaning, provenance = None, Provenance()
+            meaning: Meaning | None = None
+            provenance = Provenance()
             if shown.face is not None and shown.state is FrameState.DECODED:
                 pipeline = Pipeline(services, provenance)
                 if Portion.EXPRESSION in shown.face.portions:

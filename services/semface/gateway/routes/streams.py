@@ -39,7 +39,7 @@ async def send(websocket: WebSocket, quality: Quality = None, portion: PortionNa
         chosen = read_quality(quality, None), read_portions(portion)
         number = 0
         async for sent in streaming.send(app.services, photographs, asked, *chosen):
-            await _tell(websocket, describe_sent(number, sent))
+            await _tell(websocket, app, describe_sent(number, sent))
             if sent.frame is not None:
                 await websocket.send_bytes(sent.frame.data)
             number += 1
@@ -58,7 +58,7 @@ async def receive(
     async def talk() -> None:
         number = 0
         async for shown in streaming.receive(app.services, _frames(websocket)):
-            await _tell(websocket, await describe_shown(number, shown, blendshapes=blendshapes))
+            await _tell(websocket, app, await describe_shown(number, shown, blendshapes=blendshapes))
             number += 1
 
     await _serve(websocket, app, talk)
@@ -116,7 +116,8 @@ async def _serve(websocket: WebSocket, app: Parts, talk: Callable[[], Awaitable[
     await websocket.accept(offered)
     try:
         await admit_websocket(app.gate, websocket, Scope.FACES)
-        await talk()
+        with app.metrics.streams.labels(_name(websocket)).track_inprogress():
+            await talk()
     except WebSocketDisconnect:
         return
     except SemfaceError as error:
@@ -173,5 +174,11 @@ def _obey(text: str, asked: streaming.Refresh) -> None:
     asked.wanted = True
 
 
-async def _tell(websocket: WebSocket, answer: BaseModel) -> None:
+async def _tell(websocket: WebSocket, app: Parts, answer: BaseModel) -> None:
     await websocket.send_text(answer.model_dump_json(exclude_none=True))
+    app.metrics.stream_answers.labels(_name(websocket)).inc()
+
+
+def _name(websocket: WebSocket) -> str:
+    """Return ``send`` or ``receive``."""
+    return str(websocket.scope["route"].path).rpartition("/")[2]
