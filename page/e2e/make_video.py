@@ -13,7 +13,7 @@ from PIL import Image
 from semface.cli.demonstration import other_identity, portrait
 from semface.morphable import render
 
-FRAMES = 48
+FRAMES = 24
 SIZE = (640, 480)
 SIDE = 640
 

@@ -1,5 +1,5 @@
 // The received face in three dimensions: turns under the pointer and by the arrow keys, drawn only when it changes.
-import { BufferAttribute, BufferGeometry, Color, Group, Mesh, MeshBasicMaterial, PerspectiveCamera, Scene, WebGLRenderer } from "three";
+import { BufferAttribute, BufferGeometry, Group, Mesh, MeshBasicMaterial, PerspectiveCamera, Scene, WebGLRenderer } from "three";
 import { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
 import * as api from "./api";
 import { reducedMotion } from "./dom";
@@ -61,8 +61,7 @@ export class HeadView {
   private turn = { x: 0, y: 0 };
   private wanted = { x: 0, y: 0 };
   private scheduled = false;
-  private last: api.Groups = {};
-  frames = 0;
+  private size = { width: 0, height: 0 };
 
   constructor(label: string) {
     this.canvas = document.createElement("canvas");
@@ -113,7 +112,6 @@ export class HeadView {
   private pose(groups: api.Groups): void {
     const { neutral } = this;
     if (!neutral) return;
-    this.last = groups;
     if (!this.mesh) {
       const geometry = new BufferGeometry();
       for (const name of ["position", "normal", "color"])
@@ -136,20 +134,6 @@ export class HeadView {
     const [x, y, z] = (groups.translation ?? [0, 0, 0]).map((millimetres) => millimetres / 1000) as [number, number, number];
     this.turntable.position.set(x, y, z);
     this.schedule();
-  }
-
-  clear(): void {
-    this.neutralOf = "";
-    this.neutral = undefined;
-    if (this.mesh) this.head.remove(this.mesh);
-    this.mesh?.geometry.dispose();
-    this.mesh = undefined;
-    this.schedule();
-  }
-
-  /** What is shown now, for whoever edits it. */
-  get shown(): api.Groups {
-    return this.last;
   }
 
   private listen(): void {
@@ -194,12 +178,14 @@ export class HeadView {
     this.turn.x += share * (this.wanted.x - this.turn.x);
     this.turn.y += share * (this.wanted.y - this.turn.y);
     this.turntable.rotation.set(this.turn.x, this.turn.y, 0, "XYZ");
-    this.renderer.setSize(width, height, false);
-    this.camera.aspect = width / height;
-    this.camera.updateProjectionMatrix();
-    this.renderer.setClearColor(new Color(0), 0);
+    // To set a size clears the canvas, even where it is the same.
+    if (width !== this.size.width || height !== this.size.height) {
+      this.size = { width, height };
+      this.renderer.setSize(width, height, false);
+      this.camera.aspect = width / height;
+      this.camera.updateProjectionMatrix();
+    }
     this.renderer.render(this.scene, this.camera);
-    this.frames++;
     this.canvas.dataset.turn = this.turn.y.toFixed(3);
     if (Math.abs(this.wanted.x - this.turn.x) + Math.abs(this.wanted.y - this.turn.y) > 0.002) this.schedule();
   }

@@ -134,7 +134,10 @@ export function liveTab(): { element: HTMLElement; leave: () => void } {
       channel.carry(frame);
     };
     for (const socket of [sender, receiver]) {
-      socket.onAway = () => say("The connection broke. It is tried again by itself …", true);
+      socket.onAway = () => {
+        frames.length = 0;
+        say("The connection broke. It is tried again by itself …", true);
+      };
       socket.onRefused = (problem) => end(explain(problem), true);
       socket.open();
     }

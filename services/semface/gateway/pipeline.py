@@ -58,6 +58,7 @@ class Pipeline:
         with self.provenance.stage("extract"):
             found = await self._services.extraction.extract(photograph.data)
         self.provenance.made_by(found.models)
+        self.provenance.waited(found.timings.queue_ms)
         return found
 
     async def encode(
@@ -71,6 +72,7 @@ class Pipeline:
         with self.provenance.stage("encode"):
             coded = await self._services.codec.encode(descriptors, quality=quality, portions=portions, bits=bits)
         self.provenance.made_by([coded.model])
+        self.provenance.waited(coded.timings.queue_ms)
         return coded
 
     async def decode(self, coded: Coded) -> DecodedFace:
@@ -78,6 +80,7 @@ class Pipeline:
         with self.provenance.stage("decode"):
             decoded = await self._services.codec.decode([coded.frame], model_hash=coded.codec_hash)
         self.provenance.made_by([decoded.model])
+        self.provenance.waited(decoded.timings.queue_ms)
         return decoded.faces[0]
 
     async def understand(self, coded: Sequence[Coded], tasks: Sequence[str]) -> list[UnderstoodFace]:
@@ -87,6 +90,7 @@ class Pipeline:
                 [face.frame for face in coded], tasks=tasks, codec_hash=coded[0].codec_hash
             )
         self.provenance.made_by(understood.models)
+        self.provenance.waited(understood.timings.queue_ms)
         return understood.faces
 
     async def embed(self, coded: Sequence[Coded]) -> list[Embedding]:
@@ -102,6 +106,7 @@ class Pipeline:
                 one.frame, other.frame, operating_point=operating_point, codec_hash=one.codec_hash
             )
         self.provenance.made_by([found.model])
+        self.provenance.waited(found.timings.queue_ms)
         return found
 
     async def understand_described(self, face: Described, tasks: Sequence[str]) -> UnderstoodFace:
@@ -111,6 +116,7 @@ class Pipeline:
                 [face.values], tasks=tasks, portions=face.portions
             )
         self.provenance.made_by(understood.models)
+        self.provenance.waited(understood.timings.queue_ms)
         return understood.faces[0]
 
     async def coded(

@@ -181,4 +181,4 @@ async def _tell(websocket: WebSocket, app: Parts, answer: BaseModel) -> None:
 
 def _name(websocket: WebSocket) -> str:
     """Return ``send`` or ``receive``."""
-    return str(websocket.scope["route"].path).rpartition("/")[2]
+    return str(websocket.scope["path"]).rpartition("/")[2]
