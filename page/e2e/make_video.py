@@ -5,17 +5,35 @@ python page/e2e/make_video.py VIDEO.mjpeg STRANGER.png NOISE.png
 
 import math
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from semface.cli.demonstration import other_identity, portrait
+from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Descriptors, Portion
 from semface.morphable import render
 
 FRAMES = 24
 SIZE = (640, 480)
 SIDE = 640
+
+
+def portrait() -> Image.Image:
+    """Return the portrait that scikit-image carries, without importing the package."""
+    package = find_spec("skimage")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "data" / "astronaut.png"
+    return Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def stranger() -> Descriptors:
+    """Return a neutral frontal face (257,) of a random person."""
+    values = np.zeros(DESCRIPTOR_SIZE, np.float32)
+    identity = PORTION_SLICES[Portion.IDENTITY]
+    values[identity] = np.random.default_rng(7).normal(size=identity.stop - identity.start)
+    return values
 
 
 def frame(picture: Image.Image, number: int) -> Image.Image:
@@ -30,12 +48,12 @@ def frame(picture: Image.Image, number: int) -> Image.Image:
 
 def main() -> None:
     """Write the video, a drawn face of another person, and a picture without a face."""
-    video, stranger, noise = map(Path, sys.argv[1:])
-    picture = Image.open(portrait()).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    video, drawn, noise = map(Path, sys.argv[1:])
+    picture = portrait()
     with video.open("wb") as file:
         for number in range(FRAMES):
             frame(picture, number).save(file, "JPEG", quality=90)
-    Image.fromarray(render(other_identity(), 256, (90, 100, 110))).save(stranger)
+    Image.fromarray(render(stranger(), 256, (90, 100, 110))).save(drawn)
     values = np.random.default_rng(5).integers(100, 140, (200, 200, 3), dtype=np.uint8)
     Image.fromarray(values).save(noise)
 
