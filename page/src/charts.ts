@@ -83,13 +83,14 @@ export class ExpressionBars {
   }
 }
 
-const SCORES = Array.from({ length: 141 }, (_, step) => -0.4 + step * 0.01);
+/** What is drawn: a little beyond 1, so that a mark there is whole. */
+const SCORES = Array.from({ length: 145 }, (_, step) => -0.4 + step * 0.01);
 
 /** A score and its threshold among the scores of pairs of one person and of different people. */
 export function scoreChart(score: number, threshold: number, quality = "medium"): HTMLElement {
   const { same, different } = curves(errorRates, quality);
   const width = 320, height = 110, base = 88;
-  const x = (value: number) => ((value + 0.4) / 1.4) * width;
+  const x = (value: number) => ((value + 0.4) / 1.44) * width;
   const most = Math.max(density(same, same.mean), density(different, different.mean));
   const area = (curve: Normal) =>
     `M0,${base} ${SCORES.map((value) => `L${x(value).toFixed(1)},${(base - (78 * density(curve, value)) / most).toFixed(1)}`).join(" ")} L${width},${base} Z`;
@@ -104,7 +105,7 @@ export function scoreChart(score: number, threshold: number, quality = "medium")
     makeSvg("line", { x1: x(threshold), x2: x(threshold), y1: 4, y2: base, class: "threshold" }),
     makeSvg("line", { x1: x(mark), x2: x(mark), y1: 14, y2: base, class: "score" }),
     makeSvg("circle", { cx: x(mark), cy: 14, r: 5, class: "score" }),
-    ...[0, 0.5, 1].map((value) => makeSvg("text", { x: Math.min(x(value), width - 10), y: 104 }, String(value))),
+    ...[0, 0.5, 1].map((value) => makeSvg("text", { x: x(value), y: 104, "text-anchor": "middle" }, String(value))),
   );
   return make("figure", { class: "score-chart" }, svg as unknown as HTMLElement,
     make("figcaption", {}, make("i", { class: "swatch different" }), "different people ", make("i", { class: "swatch same" }),
