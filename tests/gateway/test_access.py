@@ -21,6 +21,8 @@ ROUTES = {
     ("POST", "/v1/expression"): Scope.FACES,
     ("POST", "/v1/render"): Scope.FACES,
     ("GET", "/v1/models"): Scope.FACES,
+    ("GET", "/v1/blendshapes"): Scope.FACES,
+    ("POST", "/v1/compare"): Scope.FACES,
     ("PUT", "/v1/subjects/a"): Scope.ENROLL,
     ("PATCH", "/v1/subjects/a"): Scope.ENROLL,
     ("DELETE", "/v1/subjects/a"): Scope.ENROLL,

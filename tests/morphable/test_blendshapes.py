@@ -80,3 +80,14 @@ def test_a_frame_without_expression_has_no_weights() -> None:
     with pytest.raises(SemfaceError) as refused:
         decoded_weights(np.zeros(DESCRIPTOR_SIZE, np.float32), Portion.IDENTITY)
     assert refused.value.reason is Reason.GROUP_ABSENT
+
+
+def test_a_named_expression_has_its_name_s_weight_and_what_is_not_held_is_zero() -> None:
+    named = Blendshapes.shipped().expressions
+    weights = Blendshapes.shipped().weights(0.6 * named)
+    for name in ("eyeBlinkLeft", "mouthSmileRight", "browInnerUp", "jawOpen", "mouthPucker", "browDownLeft"):
+        number = ARKIT_NAMES.index(name)
+        assert weights[number].argmax() == number
+        assert 0.3 < weights[number, number] < 0.8
+    assert not named[ARKIT_NAMES.index("tongueOut")].any()
+    assert not named[ARKIT_NAMES.index("eyeLookUpLeft")].any()

@@ -94,3 +94,16 @@ def test_another_reader_sees_the_same_mesh() -> None:
 def test_numbers_that_are_none_are_refused() -> None:
     with pytest.raises(SemfaceError):
         head_glb(np.full(DESCRIPTOR_SIZE, np.nan, np.float32))
+
+
+def test_morph_targets_move_the_neutral_head_to_the_expression() -> None:
+    values = some_face()
+    plain_scene, plain = read_glb(head_glb(values))
+    scene, arrays = read_glb(head_glb(values, morph_targets=True))
+    primitive = scene["meshes"][0]["primitives"][0]
+    weights = scene["nodes"][0]["weights"]
+    assert scene["meshes"][0]["extras"]["targetNames"][3] == "expression_3"
+    targets = [arrays[target["POSITION"]] for target in primitive["targets"]]
+    moved = arrays[primitive["attributes"]["POSITION"]] + np.tensordot(np.array(weights), np.stack(targets), 1)
+    whole = plain[plain_scene["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]
+    np.testing.assert_allclose(moved, whole, atol=1e-6)

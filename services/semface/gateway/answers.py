@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from semface.client import UnderstoodFace
+from semface.client import Frame, UnderstoodFace
+from semface.descriptors import portion_names
 from semface.meaning import ExpressionName, OperatingPoint, ScanExpressionName
 
 MAX_WORDS = 32
@@ -102,6 +103,9 @@ class AnalyzedFace(BaseModel):
     quality: float = Field(description="How well the face can be described, 0 (useless) to 1 (good).")
     bits: Bits
     bitstream: str = Field(description="The bitstream frame in base64.")
+    descriptors: list[float] | None = Field(
+        None, description="The 257 numbers before they were coded, where they were asked for."
+    )
     expression: Expression | None = Field(description="From the decoded numbers; null where they did not travel.")
     who: Who | None = Field(
         None, description="From the decoded numbers, where it was asked for and the face reaches 'minimum_quality'."
@@ -128,6 +132,14 @@ class Decoded(Answer):
     quality: str = Field(description="Name of the quality at which it was coded.")
     blendshapes: dict[str, float] | None = Field(
         description="ARKit's 52 weights of the expression, 0 to 1, where they were asked for; left is the subject's."
+    )
+
+
+class Blendshapes(BaseModel):
+    """What ARKit's names mean in the numbers of an expression."""
+
+    expressions: dict[str, list[float]] = Field(
+        description="Of each name the 64 numbers that a weight of 1 adds; 0 where they hold none of it (gaze, tongue)."
     )
 
 
@@ -206,6 +218,10 @@ class Enrolled(Subject, Answer):
     created: bool = Field(description="False where a template was there before and was replaced.")
 
 
+class Compared(Decision, Answer):
+    """Whether two faces are one person."""
+
+
 class Verified(Decision, Answer):
     """Whether a face is the subject's."""
 
@@ -214,6 +230,36 @@ class Verified(Decision, Answer):
 
 class Identified(Who, Answer):
     """Who a face is."""
+
+
+class StreamSent(BaseModel):
+    """What became of one photograph of a stream; where a face was coded, its frame is the next message."""
+
+    number: int = Field(description="Which photograph of the stream, from 0 on.")
+    width: int
+    height: int
+    faces: int = Field(description="How many faces were seen.")
+    box: Box | None = Field(None, description="The face that is followed; absent where it was not seen.")
+    quality: float | None = Field(None, description="How well the face can be described, 0 to 1.")
+    key: bool | None = Field(None, description="Whether the frame stands alone.")
+    bits: Bits | None = None
+    coded_at: str | None = Field(None, description="Name of the quality of the codec.")
+    models: list[Model] | None = Field(None, description="What extracts; told with the first answer.")
+    milliseconds: dict[str, float]
+
+
+class StreamShown(BaseModel):
+    """What a receiver knows after one frame; the face is told where the frame said something new."""
+
+    number: int = Field(description="Which frame of the stream, from 0 on.")
+    state: str = Field(description="decoded, concealed (the last face is held) or waiting (there is none yet).")
+    bits: int = Field(description="8 × the length of the frame.")
+    portions: list[str] = Field(description="All that came so far.")
+    descriptors: dict[str, list[float]] | None = None
+    blendshapes: dict[str, float] | None = None
+    expression: Expression | None = None
+    models: list[Model] | None = Field(None, description="What recognises; told with the first answer.")
+    milliseconds: dict[str, float]
 
 
 class Models(BaseModel):
@@ -228,6 +274,12 @@ class Readiness(BaseModel):
     ready: bool
     services: dict[str, bool]
     store: bool
+
+
+def describe_bits(frame: Frame) -> Bits:
+    """Return where the bits of ``frame`` go."""
+    portions = {portion_names(portion)[0]: bits for portion, bits in frame.payload_bits.items()}
+    return Bits(total=frame.bits, header=frame.header_bits, **portions)
 
 
 def expression(face: UnderstoodFace) -> Expression | None:

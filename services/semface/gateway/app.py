@@ -18,7 +18,7 @@ from semface.gateway.farewell import Farewell
 from semface.gateway.fairness import HeldPlaces, Turns
 from semface.gateway.limits import BodyLimit
 from semface.gateway.pipeline import Services
-from semface.gateway.routes import bulk, faces, matching, photographs, subjects, system
+from semface.gateway.routes import bulk, faces, matching, page, photographs, streams, subjects, system
 from semface.gateway.security import Gate, documented
 from semface.gateway.settings import GatewaySettings
 from semface.gateway.telemetry import HttpMetrics, RequestTelemetry
@@ -73,6 +73,8 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     ):
         app.include_router(router, dependencies=guarded)
     app.include_router(system.router)
+    app.include_router(streams.router)
+    page.install(app)
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(system.DOCUMENTATION_ASSETS, StaticFiles(directory=assets), name="documentation")
     app.add_middleware(HeldPlaces)

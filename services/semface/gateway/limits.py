@@ -29,8 +29,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # Only an enrolment may hold several photographs.
-        faces = self._max_faces if scope["method"] == "PUT" else 1
+        # Only an enrolment and a comparison may hold several photographs.
+        faces = self._max_faces if scope["method"] == "PUT" else 2 if scope["path"] == "/v1/compare" else 1
         content_type = headers.get("content-type", "").lower()
         limit, reason = self._limit(content_type, faces)
         declared = headers.get("content-length", "0")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from semface.access.certificates import configured_tls
 from semface.client import (
     AsyncClient,
+    Comparison,
     DecodedFace,
     Embedding,
     Encoding,
@@ -80,6 +81,7 @@ class Pipeline:
         with self.provenance.stage("extract"):
             found = await self._services.extraction.read_scan(scan.data)
         self.provenance.made_by(found.models)
+        self.provenance.waited(found.timings.queue_ms)
         return found
 
     async def encode(
@@ -93,6 +95,7 @@ class Pipeline:
         with self.provenance.stage("encode"):
             coded = await self._services.codec.encode(descriptors, quality=quality, portions=portions, bits=bits)
         self.provenance.made_by([coded.model])
+        self.provenance.waited(coded.timings.queue_ms)
         return coded
 
     async def decode(self, coded: Coded) -> DecodedFace:
@@ -100,6 +103,7 @@ class Pipeline:
         with self.provenance.stage("decode"):
             decoded = await self._services.codec.decode([coded.frame], model_hash=coded.codec_hash)
         self.provenance.made_by([decoded.model])
+        self.provenance.waited(decoded.timings.queue_ms)
         return decoded.faces[0]
 
     async def understand(self, coded: Sequence[Coded], tasks: Sequence[str]) -> list[UnderstoodFace]:
@@ -109,6 +113,7 @@ class Pipeline:
                 [face.frame for face in coded], tasks=tasks, codec_hash=coded[0].codec_hash
             )
         self.provenance.made_by(understood.models)
+        self.provenance.waited(understood.timings.queue_ms)
         return understood.faces
 
     async def embed(self, coded: Sequence[Coded]) -> list[Embedding]:
@@ -117,6 +122,16 @@ class Pipeline:
         assert all(embeddings), "the task was asked for"
         return [embedding for embedding in embeddings if embedding is not None]
 
+    async def compare(self, one: Coded, other: Coded, operating_point: str) -> Comparison:
+        """Tell whether two frames are of one person."""
+        with self.provenance.stage("compare"):
+            found = await self._services.understanding.compare(
+                one.frame, other.frame, operating_point=operating_point, codec_hash=one.codec_hash
+            )
+        self.provenance.made_by([found.model])
+        self.provenance.waited(found.timings.queue_ms)
+        return found
+
     async def understand_described(self, face: Described, tasks: Sequence[str]) -> UnderstoodFace:
         """Answer ``tasks`` for numbers that were never coded."""
         with self.provenance.stage("understand"):
@@ -124,6 +139,7 @@ class Pipeline:
                 [face.values], tasks=tasks, portions=face.portions
             )
         self.provenance.made_by(understood.models)
+        self.provenance.waited(understood.timings.queue_ms)
         return understood.faces[0]
 
     async def recognize_views(self, recogniser: Recogniser, views: Sequence[NDArray[np.generic]]) -> list[Recognition]:

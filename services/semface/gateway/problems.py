@@ -60,20 +60,25 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 """What OpenAPI says of every answer that is no success."""
 
 
-def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
-    """Return the answer that tells ``error``."""
+def describe(error: SemfaceError, instance: str | None = None) -> Problem:
+    """Return ``error`` as it is told."""
     reason = error.reason
-    status = reason.answer.http_status
     hidden = isinstance(error, CallError) and reason in _HIDDEN_DETAILS
-    body = Problem(
+    return Problem(
         type=f"urn:semface:error:{reason.name}",
         title=reason.name.replace("_", " ").capitalize(),
-        status=status,
+        status=reason.answer.http_status,
         detail=_HIDDEN_DETAILS[reason] if hidden else error.message,
         reason=reason.name,
         field=error.field,
         instance=instance,
     )
+
+
+def problem(error: SemfaceError, instance: str | None = None) -> JSONResponse:
+    """Return the answer that tells ``error``."""
+    body = describe(error, instance)
+    status = body.status
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"

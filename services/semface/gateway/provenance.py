@@ -35,6 +35,10 @@ class Provenance:
             spent = (time.perf_counter() - start) * 1000
             self._milliseconds[name] = self._milliseconds.get(name, 0.0) + spent
 
+    def waited(self, milliseconds: float) -> None:
+        """Note that a service admitted the call only after ``milliseconds``; they are part of its stage too."""
+        self._milliseconds["queue"] = self._milliseconds.get("queue", 0.0) + milliseconds
+
     def made_by(self, models: Iterable[Model]) -> None:
         """Note that ``models`` took part."""
         self._models |= {model.name: model for model in models}

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import Request, WebSocket
 from fastapi.security import HTTPBearer
 
 from semface.access.authentication import Authenticator, CallCounts, too_many_calls
 from semface.access.callers import Caller, Scope
-from semface.errors import SemfaceError
+from semface.errors import Reason, SemfaceError
 from semface.gateway.enrolled.connection import as_store_errors
 from semface.gateway.enrolled.keyspace import Keyspace
 from semface.gateway.enrolled.scripts import COUNT
@@ -23,6 +24,10 @@ COUNT_SECONDS = 0.25
 
 AWAY_SECONDS = 1.0
 """How long a store that could not count is not asked again."""
+
+SUBPROTOCOL = "semface"
+"""The subprotocol that streams speak; a client that offers a key beside it is answered with this one."""
+BEARER_PREFIX = "bearer."
 
 documented = HTTPBearer(auto_error=False, description="An API key, or a token of the configured issuer.")
 """Tells OpenAPI of the header; what it holds is checked by ``Gate``."""
@@ -63,6 +68,21 @@ class Gate:
             return
         if count > caller.calls_per_minute:
             raise too_many_calls(caller)
+
+
+async def admit_websocket(gate: Gate, websocket: WebSocket, *scopes: Scope) -> Caller:
+    """Return the caller of ``websocket``. A page of another site, which a browser names, is refused with KEY_INVALID.
+
+    The key is in the Authorization header or, as browsers cannot set one, in the subprotocol ``bearer.KEY``.
+    """
+    origin = websocket.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != websocket.headers.get("host"):
+        raise SemfaceError(Reason.KEY_INVALID, "a page of another site may not open streams here")
+    authorization = websocket.headers.get("authorization", "")
+    for protocol in websocket.scope["subprotocols"]:
+        if protocol.startswith(BEARER_PREFIX):
+            authorization = f"Bearer {protocol.removeprefix(BEARER_PREFIX)}"
+    return await gate.admit(authorization, *scopes)
 
 
 def admitted(*scopes: Scope, lasting: bool = False) -> Callable[[Request], Any]:

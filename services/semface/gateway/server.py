@@ -65,6 +65,10 @@ class GatewayServer:
             lifespan="on",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=round(self._settings.grace_seconds),
+            ws="websockets-sansio",
+            ws_max_size=self._settings.http_max_image_bytes,
+            # Photographs and bitstreams are compressed already.
+            ws_per_message_deflate=False,
         )
         self._uvicorn = SharedServer(config)
         self._serving = asyncio.create_task(self._uvicorn.serve([listener]))

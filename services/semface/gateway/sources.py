@@ -57,6 +57,11 @@ class Described:
     values: Descriptors
     portions: Portion
 
+    def require(self, portions: Portion) -> None:
+        """Raise GROUP_ABSENT unless all groups of ``portions`` are there."""
+        if portions not in self.portions:
+            raise SemfaceError(Reason.GROUP_ABSENT, "groups of a portion that is asked for are absent")
+
 
 Source = Photograph | Bitstream | ScanFile | Described
 Kind = type[Photograph] | type[Bitstream] | type[ScanFile] | type[Described]

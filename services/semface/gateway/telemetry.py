@@ -37,6 +37,10 @@ class HttpMetrics:
         self._count = lru_cache(self._requests.labels)
         self._times = lru_cache(self._seconds.labels)
         self.in_flight = Gauge("semface_http_in_flight", "Requests being answered.", registry=self._registry)
+        self.streams = Gauge("semface_http_streams", "Streams that are open.", ["stream"], registry=self._registry)
+        self.stream_answers = Counter(
+            "semface_http_stream_answers", "Messages of streams answered.", ["stream"], registry=self._registry
+        )
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log one answered request."""

@@ -6,6 +6,7 @@ vertices are linear light there, ours are sRGB.
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,15 +27,18 @@ _VERTICES: Final = 34962
 _INDICES: Final = 34963
 
 
-def head_glb(descriptors: Descriptors, model: MorphableModel | None = None) -> bytes:
+def head_glb(descriptors: Descriptors, model: MorphableModel | None = None, *, morph_targets: bool = False) -> bytes:
     """Return the head of one face's 257 ``descriptors`` as GLB: positions, normals, albedo as vertex colours.
 
-    The node carries the head's rotation and translation in metres; light is left to whoever shows it. Raises
-    DESCRIPTOR_SHAPE or NOT_FINITE for descriptors that are none.
+    The node carries the head's rotation and translation in metres; light is left to whoever shows it. With
+    ``morph_targets`` the mesh is the neutral head, with a target for each of the 64 directions of expression and δ as
+    their weights: who has it moves the head by numbers alone. Raises DESCRIPTOR_SHAPE or NOT_FINITE for descriptors
+    that are none.
     """
     model = model or MorphableModel.shipped()
     groups = split(validate(descriptors)[:1])
-    vertices = model.vertices(groups["shape"], groups["expression"])
+    expression = groups["expression"]
+    vertices = model.vertices(groups["shape"], np.zeros_like(expression) if morph_targets else expression)
     attributes = {
         "POSITION": METRES * vertices[0],
         "NORMAL": model.normals(vertices)[0],
@@ -45,15 +49,25 @@ def head_glb(descriptors: Descriptors, model: MorphableModel | None = None) -> b
         "rotation": _quaternion(groups["rotation"][0].astype(np.float64)),
         "translation": (METRES * groups["translation"][0].astype(np.float64)).tolist(),
     }
-    return _file({name: values.astype("<f4") for name, values in attributes.items()}, model.triangles, node)
+    targets: list[NDArray[np.float32]] = []
+    if morph_targets:
+        node["weights"] = expression[0].astype(float).tolist()
+        targets = list((METRES * model.expression_basis).astype("<f4"))
+    floats = {name: values.astype("<f4") for name, values in attributes.items()}
+    return _file(floats, model.triangles, node, targets)
 
 
-def _file(attributes: dict[str, NDArray[np.float32]], triangles: NDArray[np.int32], node: dict[str, Any]) -> bytes:
+def _file(
+    attributes: dict[str, NDArray[np.float32]],
+    triangles: NDArray[np.int32],
+    node: dict[str, Any],
+    targets: Sequence[NDArray[np.float32]],
+) -> bytes:
     short = len(attributes["POSITION"]) < 1 << 16
-    arrays = [*attributes.values(), triangles.ravel().astype("<u2" if short else "<u4")]
+    arrays = [*attributes.values(), triangles.ravel().astype("<u2" if short else "<u4"), *targets]
     accessors: list[dict[str, Any]] = []
     views: list[dict[str, int]] = []
-    data = b""
+    data = bytearray()
     for number, array in enumerate(arrays):
         indices = array.ndim == 1
         views.append(
@@ -67,23 +81,33 @@ def _file(attributes: dict[str, NDArray[np.float32]], triangles: NDArray[np.int3
         kind = (_UNSIGNED_SHORT if short else _UNSIGNED_INT) if indices else _FLOAT
         accessor = {"bufferView": number, "componentType": kind, "count": len(array)}
         accessors.append(accessor | {"type": "SCALAR" if indices else "VEC3"})
-        data = _padded(data + array.tobytes(), b"\0")
-    # The format asks for the bounds of positions.
-    positions = attributes["POSITION"]
-    accessors[0] |= {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+        data += _padded(array.tobytes(), b"\0")
+    # The format asks for the bounds of positions, those of targets too.
+    first_target = len(attributes) + 1
+    for number in (0, *range(first_target, len(arrays))):
+        positions = arrays[number]
+        accessors[number] |= {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
     places = {name: place for place, name in enumerate(attributes)}
+    primitive: dict[str, Any] = {"attributes": places, "indices": len(attributes), "material": 0}
+    mesh: dict[str, Any] = {"primitives": [primitive]}
+    if targets:
+        primitive["targets"] = [{"POSITION": number} for number in range(first_target, len(arrays))]
+        # The names stand where Blender and three.js look for them.
+        mesh["extras"] = {"targetNames": [f"expression_{number}" for number in range(len(targets))]}
     scene = {
         "asset": {"version": "2.0", "generator": "semface"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [node],
-        "meshes": [{"primitives": [{"attributes": places, "indices": len(attributes), "material": 0}]}],
+        "meshes": [mesh],
         "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}],
         "accessors": accessors,
         "bufferViews": views,
         "buffers": [{"byteLength": len(data)}],
     }
-    chunks = _chunk(b"JSON", _padded(json.dumps(scene, separators=(",", ":")).encode(), b" ")) + _chunk(b"BIN\0", data)
+    chunks = _chunk(b"JSON", _padded(json.dumps(scene, separators=(",", ":")).encode(), b" ")) + _chunk(
+        b"BIN\0", bytes(data)
+    )
     return struct.pack("<4sII", _MAGIC, _VERSION, 12 + len(chunks)) + chunks
 
 

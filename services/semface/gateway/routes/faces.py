@@ -24,7 +24,7 @@ from semface.gateway.security import admitted
 from semface.gateway.sources import Bitstream, Described, Photograph, ScanFile, Source, describe_body, read_source
 from semface.media_types import GLB_TYPE, SCAN_TYPES
 from semface.morphable import render as render_face
-from semface.morphable.blendshapes import decoded_weights
+from semface.morphable.blendshapes import arkit_expressions, decoded_weights
 from semface.morphable.gltf import head_glb
 from semface.recognisers import DEFAULT_RECOGNISER, RECOGNISERS, Recogniser, Seen, find_recogniser
 
@@ -52,6 +52,12 @@ async def decode(
         models=pipeline.provenance.models,
         milliseconds=pipeline.provenance.milliseconds,
     )
+
+
+@router.get("/blendshapes")
+async def blendshapes() -> answers.Blendshapes:
+    """Tell by ARKit's 52 names the 64 expression numbers that a weight of 1 asks for; weights between are linear."""
+    return answers.Blendshapes(expressions=arkit_expressions())
 
 
 @router.post("/expression", openapi_extra=describe_body(Photograph, Bitstream, ScanFile, Described))
@@ -135,6 +141,9 @@ async def render(
     request: Request,
     face: Choice = FaceChoice.ONLY,
     size: Annotated[int, Query(ge=32, le=1024, description="Side of the picture, in pixels.")] = 256,
+    morph_targets: Annotated[
+        bool, Query(description="Of the mesh: the neutral head, with the 64 directions of expression as morph targets.")
+    ] = False,
 ) -> Response:
     """Draw a face as a receiver would: of a photograph its decoded numbers. An absent portion is drawn as the mean.
 
@@ -150,7 +159,7 @@ async def render(
         values = (await pipeline.decode(await pipeline.coded(source, face))).descriptors
     with pipeline.provenance.stage("render"):
         if media_type == GLB_TYPE:
-            made = await asyncio.to_thread(head_glb, values)
+            made = await asyncio.to_thread(head_glb, values, morph_targets=morph_targets)
         else:
             made = await asyncio.to_thread(draw_png, values, size)
     return Response(made, media_type=media_type, headers=pipeline.provenance.headers)

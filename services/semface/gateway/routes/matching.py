@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from semface.access.callers import Caller, Scope
 from semface.client import Embedding
 from semface.descriptors import Portion
+from semface.errors import Reason, SemfaceError
 from semface.gateway import answers
 from semface.gateway.dependencies import (
     Choice,
@@ -21,11 +22,12 @@ from semface.gateway.enrollment import Enrollment
 from semface.gateway.pipeline import Coded, FaceChoice, Pipeline
 from semface.gateway.routes.subjects import SubjectId
 from semface.gateway.security import admitted
-from semface.gateway.sources import Bitstream, Photograph, describe_body, read_source
+from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_faces, read_source
 from semface.meaning import DEFAULT_OPERATING_POINT, OperatingPoint
 
 router = APIRouter(prefix="/v1", tags=["matching"])
 
+COMPARED_FACES = 2
 FACE_BODY = describe_body(Photograph, Bitstream)
 
 
@@ -51,6 +53,31 @@ async def verify(
         found = await app.enrollment.verify(caller, record, embedding, operating_point)
     return answers.Verified(
         subject=subject_id,
+        matched=found.matched,
+        score=found.score,
+        threshold=found.threshold,
+        operating_point=operating_point,
+        models=pipeline.provenance.models,
+        milliseconds=pipeline.provenance.milliseconds,
+    )
+
+
+@router.post("/compare", openapi_extra=describe_body(Photograph, Bitstream, several=True))
+async def compare(
+    request: Request,
+    caller: Annotated[Caller, Depends(admitted(Scope.FACES))],
+    face: Choice = FaceChoice.ONLY,
+    operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
+) -> answers.Compared:
+    """Tell whether two faces, the two files of a form, are one person. Nothing is kept."""
+    app = parts(request)
+    pipeline = app.pipeline()
+    faces = await read_faces(request, COMPARED_FACES, app.settings.http_max_image_bytes)
+    if len(faces) != COMPARED_FACES:
+        raise SemfaceError(Reason.FIELD_INVALID, "send two files in a form, one for each face")
+    one, other = [await pipeline.coded(source, face, Portion.IDENTITY) for source in faces]
+    found = await pipeline.compare(one, other, operating_point)
+    return answers.Compared(
         matched=found.matched,
         score=found.score,
         threshold=found.threshold,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from semface.access.callers import Caller, Scope
 from semface.client import Encoding, Face, Frame, UnderstoodFace
-from semface.descriptors import Portion, portion_names
+from semface.descriptors import Portion
 from semface.gateway import answers
 from semface.gateway.dependencies import (
     Choice,
@@ -24,7 +24,7 @@ from semface.gateway.dependencies import (
 from semface.gateway.pipeline import Coded, FaceChoice, Pipeline, choose
 from semface.gateway.routes.matching import identify_faces
 from semface.gateway.security import admitted
-from semface.gateway.sources import Photograph, describe_body, read_source
+from semface.gateway.sources import Described, Photograph, describe_body, read_source
 from semface.meaning import DEFAULT_OPERATING_POINT
 from semface.media_types import BITSTREAM_TYPE
 
@@ -42,6 +42,9 @@ async def analyze(
     bits: TargetBits = None,
     portion: PortionNames = None,
     who: Annotated[bool, Query(description="Also look each face up among the enrolled.")] = False,
+    numbers: Annotated[
+        bool, Query(alias="descriptors", description="Also tell the numbers of each face before they were coded.")
+    ] = False,
     operating_point: OperatingPointChoice = DEFAULT_OPERATING_POINT,
 ) -> answers.Analysis:
     """Find the faces of a photograph, code each, and say what its decoded numbers tell."""
@@ -67,7 +70,7 @@ async def analyze(
             who_is = await identify_faces(app.enrollment, caller, list(embeddings.values()), operating_point, WHO_TOP)
         found = dict(zip(embeddings, who_is, strict=True))
     faces = [
-        _analyzed(face, frame, meaning, found.get(face.id))
+        _analyzed(face, frame, meaning, found.get(face.id), descriptors=numbers)
         for face, frame, meaning in zip(extraction.faces, coding.frames, understood, strict=True)
     ]
     return answers.Analysis(
@@ -84,7 +87,7 @@ async def analyze(
 @router.post(
     "/encode",
     dependencies=[Depends(admitted(Scope.FACES))],
-    openapi_extra=describe_body(Photograph),
+    openapi_extra=describe_body(Photograph, Described),
     response_class=Response,
     responses={200: {"content": {BITSTREAM_TYPE: {}}, "description": "The bitstream frame of the face."}},
 )
@@ -95,12 +98,21 @@ async def encode(
     portion: PortionNames = None,
     face: Choice = FaceChoice.ONLY,
 ) -> Response:
-    """Code the one face of a photograph into a bitstream frame; its models and times are in the headers."""
+    """Code the one face of a photograph, or the numbers sent, into a bitstream frame.
+
+    Models and times are in the headers.
+    """
     pipeline = parts(request).pipeline()
     choose_media_type(request, BITSTREAM_TYPE)
     portions = read_portions(portion)
-    chosen = choose((await pipeline.extract(await _read_photograph(request))).good_faces, face)
-    coding = await pipeline.encode(chosen.descriptors, read_quality(quality, bits), portions, bits)
+    source = await read_source(request, Photograph, Described)
+    if isinstance(source, Described):
+        source.require(portions)
+        values = source.values
+    else:
+        assert isinstance(source, Photograph)
+        values = choose((await pipeline.extract(source)).good_faces, face).descriptors
+    coding = await pipeline.encode(values, read_quality(quality, bits), portions, bits)
     return Response(coding.frames[0].data, media_type=BITSTREAM_TYPE, headers=pipeline.provenance.headers)
 
 
@@ -116,7 +128,9 @@ async def _understand(pipeline: Pipeline, coding: Encoding, tasks: list[str]) ->
     return await pipeline.understand([Coded(frame.data, coding.model.hash) for frame in coding.frames], tasks)
 
 
-def _analyzed(face: Face, frame: Frame, meaning: UnderstoodFace, who: answers.Who | None) -> answers.AnalyzedFace:
+def _analyzed(
+    face: Face, frame: Frame, meaning: UnderstoodFace, who: answers.Who | None, *, descriptors: bool
+) -> answers.AnalyzedFace:
     x0, y0, x1, y1 = face.box.tolist()
     left, top, side = face.square.tolist()
     return answers.AnalyzedFace(
@@ -126,12 +140,9 @@ def _analyzed(face: Face, frame: Frame, meaning: UnderstoodFace, who: answers.Wh
         landmarks=face.landmarks.tolist(),
         confidence=face.confidence,
         quality=face.quality,
-        bits=answers.Bits(
-            total=frame.bits,
-            header=frame.header_bits,
-            **{portion_names(portion)[0]: bits for portion, bits in frame.payload_bits.items()},
-        ),
+        bits=answers.describe_bits(frame),
         bitstream=base64.b64encode(frame.data).decode(),
+        descriptors=face.descriptors.tolist() if descriptors else None,
         expression=answers.expression(meaning),
         who=who,
     )
