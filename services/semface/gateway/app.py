@@ -14,8 +14,8 @@ from semface.gateway import problems
 from semface.gateway.dependencies import Parts
 from semface.gateway.enrolled.key_ring import KeyRing
 from semface.gateway.enrollment import Enrollment
-from semface.gateway.farewell import Farewell
 from semface.gateway.fairness import HeldPlaces, Turns
+from semface.gateway.farewell import Farewell
 from semface.gateway.limits import BodyLimit
 from semface.gateway.pipeline import Services
 from semface.gateway.routes import bulk, faces, matching, page, photographs, streams, subjects, system

@@ -74,6 +74,7 @@ class Pipeline:
         with self.provenance.stage("extract"):
             found = await self._services.extraction.extract(photograph.data, with_crops=with_crops)
         self.provenance.made_by(found.models)
+        self.provenance.waited(found.timings.queue_ms)
         return found
 
     async def read_scan(self, scan: ScanFile) -> ScanReading:

@@ -22,7 +22,7 @@ from semface.gateway.enrollment import Enrollment
 from semface.gateway.pipeline import Coded, FaceChoice, Pipeline
 from semface.gateway.routes.subjects import SubjectId
 from semface.gateway.security import admitted
-from semface.gateway.sources import Bitstream, Described, Photograph, describe_body, read_faces, read_source
+from semface.gateway.sources import Bitstream, Photograph, describe_body, read_faces, read_source
 from semface.meaning import DEFAULT_OPERATING_POINT, OperatingPoint
 
 router = APIRouter(prefix="/v1", tags=["matching"])
