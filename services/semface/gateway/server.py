@@ -15,7 +15,9 @@ from semface.gateway.enrolled.key_ring import KeyRing, open_key_ring
 from semface.gateway.head_timeout import protocol
 from semface.gateway.settings import GatewaySettings
 
-DRAIN_LOOK_SECONDS: Final = 0.05
+DRAIN_LOOK_SECONDS: Final = 0.01
+QUIET_SECONDS: Final = 0.4
+"""After so long without a connection nobody is taken to come any more."""
 KEEP_ALIVE_SECONDS: Final = 75
 """How long an idle connection is kept: longer than proxies in front do (60 s). Who closes it first loses nothing, the
 other may lose the request that is on its way."""
@@ -94,8 +96,11 @@ class GatewayServer:
     async def _drain(self, server: SharedServer) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain_seconds):
-                while server.server_state.connections:  # noqa: ASYNC110 - uvicorn tells of no event
+                quiet = 0.0
+                # As long as somebody still comes, whoever sends callers here has not seen yet that this is unready.
+                while quiet < QUIET_SECONDS:
                     await asyncio.sleep(DRAIN_LOOK_SECONDS)
+                    quiet = 0.0 if server.server_state.connections else quiet + DRAIN_LOOK_SECONDS
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
