@@ -108,6 +108,17 @@ async def test_a_call_that_could_not_be_answered_in_time_is_refused_at_once() ->
     await calls.end()
 
 
+async def test_a_call_with_a_deadline_is_not_refused_for_what_another_tenant_has_waiting() -> None:
+    calls = await taught(waiting=100)
+    await calls.come(*"a" * 20)
+    waiting = asyncio.create_task(calls.admission.call(METHOD, 1000, "b", within_seconds=0.15).__aenter__())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await calls.end()
+
+
 async def test_tenants_take_turns_however_much_one_of_them_asks() -> None:
     calls = await taught(waiting=100)
     await calls.come(*"a" * 20, "b", "b")

@@ -89,7 +89,7 @@ class Admission:
             if self._in_flight < self._bounds.places:
                 self._enter(ours)
             else:
-                self._require_room(ours, work, within_seconds)
+                self._require_room(ours, within_seconds)
                 await self._wait(_Waiting(tenant, work, asyncio.get_running_loop().create_future()), ours)
             ours.given += work
             began = self._clock
@@ -123,15 +123,17 @@ class Admission:
         seconds = max(_SHORTEST_RETRY_SECONDS, self.wait_seconds) * spread
         return SemfaceError(Reason.OVERLOADED, message, retry_seconds=seconds)
 
-    def _wait_in_turn(self, ours: _Tenant, work: float) -> float:
-        """Return how long a call of ``ours`` should wait: meanwhile no other tenant is given more than ours is."""
-        share = ours.waiting + work
-        return sum(min(tenant.waiting, share) for tenant in self._tenants.values())
+    def _wait_in_turn(self, ours: _Tenant) -> float:
+        """Return how long the next call of ``ours`` should wait: meanwhile no other tenant is given more than ours."""
+        return sum(min(tenant.waiting, ours.waiting) for tenant in self._tenants.values())
 
-    def _require_room(self, ours: _Tenant, work: float, within_seconds: float | None) -> None:
-        if within_seconds is not None and self._wait_in_turn(ours, work) > within_seconds:
+    def _require_room(self, ours: _Tenant, within_seconds: float | None) -> None:
+        bounds, wait_seconds = self._bounds, self._wait_in_turn(ours)
+        if within_seconds is not None and wait_seconds > within_seconds:
             raise self.refusal("the call could not be answered within its deadline; come again later")
-        if self.has_room():
+        if self._waiting < bounds.waiting and (
+            self._in_flight + self._waiting < bounds.unrefused or wait_seconds <= bounds.wait_seconds
+        ):
             return
         greediest = max(self._tenants.values(), key=lambda tenant: (len(tenant.queue), tenant.waiting))
         # Making room for one more must not make them the greedier.

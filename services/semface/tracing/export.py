@@ -72,7 +72,7 @@ class OtlpTracer:
         from opentelemetry.trace import SpanKind, get_current_span
 
         # Of what a caller sends only the numbers of its trace are taken; a tracestate holds words.
-        told = {name: _text(value) for key, value in metadata if (name := _text(key)) == TRACEPARENT}
+        told = {header: _text(value) for key, value in metadata if (header := _text(key)) == TRACEPARENT}
         # An empty context, else a span of another library in this process would be the parent.
         parent = get_current_span(self._propagator.extract(told, _empty())).get_span_context()
         if decide and parent.is_valid:
