@@ -178,10 +178,11 @@ $(TRITON): services/semface/inference/triton_requirements.txt
 	build/triton-venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	@touch $@
 
+# Versions are the lock's; `npm ci` stumbles over an optional package of vite's, for Windows, where the registry lacks it.
 $(PAGE): page/package-lock.json
 	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' \
 		|| { echo "Node 20.19 or newer is needed to build the page" >&2; exit 1; }
-	cd page && npm ci --silent --no-audit --no-fund
+	cd page && npm install --no-save --silent --no-audit --no-fund
 	@touch $@
 
 # Of the package only the redis-server is used.

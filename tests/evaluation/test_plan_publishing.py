@@ -95,8 +95,8 @@ async def test_the_fastest_plan_whose_answers_hold_is_published(
 ) -> None:
     builder = OnnxPlans({Precision.INT8: same, Precision.FP16: same})
     published = await publish(builder, checks, tiny_repository, tmp_path)
-    assert {publication.precision for publication in published.values()} == {Precision.INT8}
-    for name in ModelRepository(tiny_repository).names():
+    assert {name for name, one in published.items() if one.precision is not Precision.INT8} == {"dan"}
+    for name in published.keys() - {"dan"}:
         assert served(tmp_path, name).platform == "tensorrt_plan"
         assert (tmp_path / "out" / name / "1" / "model.plan").read_bytes().startswith(b"int8")
     assert published["codec_analysis"].verdicts[Precision.INT8].figures["equal_latents"] == 1.0
@@ -111,6 +111,14 @@ async def test_a_plan_whose_answers_do_not_hold_is_refused_and_the_next_is_tried
         assert published[name].precision is Precision.FP16
         assert published[name].verdicts[Precision.INT8].faults
         assert (tmp_path / "out" / name / "1" / "model.plan").read_bytes().startswith(b"fp16")
+
+
+async def test_a_recogniser_of_pixels_is_served_from_its_onnx_file(
+    tiny_repository: Path, tmp_path: Path, checks: PlanChecks
+) -> None:
+    published = await publish(OnnxPlans(dict.fromkeys(Precision, same)), checks, tiny_repository, tmp_path)
+    assert published["dan"] == Publication(None, {})
+    assert served(tmp_path, "dan").platform == "onnxruntime_onnx"
 
 
 @pytest.mark.parametrize("distort", [broken, shifted], ids=["not finite", "shifted"])
@@ -145,7 +153,7 @@ async def test_plans_are_kept_by_gpu_and_version_and_checked_again_but_not_built
     await publish(builder, checks, tiny_repository, tmp_path)
     folder = plan_folder(tmp_path / "cache", builder)
     assert folder == tmp_path / "cache" / "nvidia-test-gpu-80-gb" / "tensorrt-10.3.0"
-    assert len(list(folder.glob("*.plan"))) == len(builder.built) == len(ModelRepository(tiny_repository).names())
+    assert len(list(folder.glob("*.plan"))) == len(builder.built) == len(ModelRepository(tiny_repository).names()) - 1
     stricter = OnnxPlans({Precision.INT8: broken, Precision.FP16: same})
     published = await publish(stricter, checks, tiny_repository, tmp_path)
     assert {precision for _, precision in stricter.built} == {Precision.FP16}

@@ -17,6 +17,7 @@ from semface.inference.derived_repository import (
 from semface.inference.repository import ModelRepository
 from semface.inference.target import Target
 from semface.inference.tensorrt_plans import PlanBuilder, Precision, plan_folder, plan_profiles
+from semface.recognisers import DEFAULT_RECOGNISER, RECOGNISERS
 
 PRECISIONS: Final = (Precision.INT8, Precision.FP16)
 """Tried in this order: the first whose answers hold is published."""
@@ -54,7 +55,8 @@ async def publish_plans(
 ) -> dict[str, Publication]:
     """Write the repository of target ``tensorrt`` into ``output`` with a plan for every network whose answers hold.
 
-    A network whose plans all fail is served from its ONNX file by the ONNX Runtime backend. Plans are kept in ``cache``
+    A network whose plans all fail is served from its ONNX file by the ONNX Runtime backend, and so are the recognisers
+    that do not look at what travels, whose answers the checks do not know. Plans are kept in ``cache``
     by GPU, TensorRT version, network and precision, and checked each time. Raises what ``build_repository`` raises.
     """
     build_repository(source, output, Target.TENSORRT)
@@ -78,7 +80,8 @@ async def _publish(
     precisions: Sequence[Precision],
 ) -> Publication:
     model, verdicts = source.model(name), dict[Precision, Verdict]()
-    for precision in precisions:
+    judged = name not in RECOGNISERS or RECOGNISERS[name] is DEFAULT_RECOGNISER
+    for precision in precisions if judged else ():
         kept = plan_folder(cache, builder) / f"{name}-{model.metadata.hash[:16]}-{precision}.plan"
         try:
             if not kept.is_file():
