@@ -152,7 +152,7 @@ def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: a
         schedule=_STEERED.format(targets=targets, settling=recipe.settling)
         if recipe.steered
         else _UNSTEERED.format(weight=options.weight),
-        sources=" and ".join(faces.sources),
+        sources=", ".join(faces.sources),
         excluded=", ".join(map(str, sorted(options.exclude_folds))) or "none",
         held_out=len(faces.selection),
         default=recipe.names[recipe.default],

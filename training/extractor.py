@@ -45,19 +45,25 @@ class Trainer:
         checkpoint: Path,
         purpose: str,
         frozen: int = FROZEN_BLOCKS,
+        *,
+        only_correction: bool = False,
     ) -> None:
         """Make ready to learn from batches with ``mix`` faces of LFW and renders; the others are of FER+.
 
-        The first ``frozen`` blocks stay as they are.
+        The first ``frozen`` blocks stay as they are; so does all but the correction with ``only_correction``.
         """
         self.faces, self.steps, self.mix, self.checkpoint = faces, steps, mix, checkpoint
         self.purpose = purpose
-        self.network = DescriptorExtractor().to(memory_format=torch.channels_last)
+        self.network = DescriptorExtractor(losses.model).to(memory_format=torch.channels_last)
         self.losses = losses
-        fresh = [p for name, p in self.network.named_parameters() if not name.startswith(("stem", "blocks"))]
         for part in (self.network.stem, self.network.blocks[:frozen]):
             part.requires_grad_(False)
+        if only_correction:
+            self.network.requires_grad_(False)
+            self.network.correction.requires_grad_(True)
         started = [p for p in self.network.blocks.parameters() if p.requires_grad]
+        named = self.network.named_parameters()
+        fresh = [p for name, p in named if p.requires_grad and not name.startswith(("stem", "blocks"))]
         groups = [
             {"params": started, "lr": rate * BACKBONE_RATE},
             {"params": [*fresh, *self.losses.parameters()], "lr": rate * HEAD_RATE},
@@ -71,10 +77,11 @@ class Trainer:
         warm = min(1.0, (step + 1) / 100)
         return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(step / max(self.steps, 1), 1.0))))
 
-    def start(self, start_from: Path | None, features: Path | None = None) -> None:
+    def start(self, start_from: Path | None, features: Path | None = None, network: Path | None = None) -> None:
         """Begin from the teacher's convolutions or from another training, or go on with this one.
 
-        Of a network exported as ``features`` all is taken but landmarks and read-out.
+        Of a network exported as ``features`` all is taken but landmarks and read-out; of one exported as ``network``,
+        all.
         """
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint)
@@ -93,6 +100,8 @@ class Trainer:
             self._set_units()
         if features is not None:
             self.network.take_features(features)
+        if network is not None:
+            self.network.take_all(network)
 
     def _take(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
@@ -173,9 +182,9 @@ class Trainer:
         named = (batch.has_identity > 0) & (torch.tensor(rows) < self.faces.identity_count)
         cosine = (losses.embed(descriptors) * batch.embedding).sum(dim=1)
         right = losses.classify(descriptors).argmax(dim=1) == self.faces.labels[torch.tensor(rows)]
-        shift = (losses.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
+        shift = (losses.landmarks.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
         astray = (keypoints[:, 68:] - batch.landmarks[:, losses.dense]).norm(dim=2).mean(dim=1)
-        shift68 = (losses.project(descriptors, "point68") - batch.landmarks68).norm(dim=2).mean(dim=1)
+        shift68 = (losses.landmarks68.project(descriptors) - batch.landmarks68).norm(dim=2).mean(dim=1)
         colour = losses.colour_error(descriptors, batch)
         shape = losses.shape_error(descriptors, batch)
         return {
@@ -198,6 +207,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="default: in the cache, named by the folds left out")
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
     parser.add_argument("--features", type=Path, help="exported network of which to take all but the read-out")
+    parser.add_argument("--network", type=Path, help="exported network to start from, when its check-point is gone")
+    parser.add_argument("--only-correction", action="store_true", help="all but the correction stays as it is")
     parser.add_argument("--frozen", type=int, default=FROZEN_BLOCKS, help="blocks that stay as they are, of 13")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--named", type=int, default=32, help="faces of LFW in each batch of 64")
@@ -217,10 +228,14 @@ def main() -> None:
     losses = MorphableLosses(model, faces.vertices, weights)
     mix = (arguments.named, arguments.renders)
     options = (arguments.exclude_folds, arguments.steps, *mix, weights, arguments.rate, arguments.seed)
-    begin = (str(arguments.start_from), str(arguments.features), arguments.frozen)
+    begin = (str(arguments.start_from), str(arguments.features), str(arguments.network), arguments.frozen)
+    begin = (*begin, arguments.only_correction)
     purpose = digest(*options, *begin, model.mean_shape, faces.training)
-    trainer = Trainer(faces, losses, arguments.steps, mix, arguments.rate, checkpoint, purpose, arguments.frozen)
-    trainer.start(arguments.start_from, arguments.features)
+    trainer = Trainer(
+        *(faces, losses, arguments.steps, mix, arguments.rate, checkpoint, purpose, arguments.frozen),
+        only_correction=arguments.only_correction,
+    )
+    trainer.start(arguments.start_from, arguments.features, arguments.network)
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))
     export(trainer.network, trainer.judge(), arguments, trainer.seconds)
     describe_datasets(arguments.output)

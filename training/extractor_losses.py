@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semface.descriptors import GROUPS
-from semface.morphable.camera import DISTANCE, FOCAL_LENGTH
 from semface.morphable.model import MorphableModel
 from training.extractor_network import KEYPOINTS
+from training.model_points import ModelPoints, keypoint_landmarks, rotation_matrices
 
 IDENTITY_NOISE: Final = 0.2
 """Noise, in standard deviations, on shape and texture before the identity head: identity must survive the codec."""
@@ -62,17 +62,6 @@ class Batch:
     person: Tensor
 
 
-def rotation_matrices(rotation: Tensor) -> Tensor:
-    """Return R (N, 3, 3) of θ (N, 3); see ``semface.morphable.camera.rotation_matrix``."""
-    (ca, cb, cc), (sa, sb, sc) = torch.cos(rotation).T, torch.sin(rotation).T
-    rows = [
-        *(cb * cc, sa * sb * cc - ca * sc, ca * sb * cc + sa * sc),
-        *(cb * sc, sa * sb * sc + ca * cc, ca * sb * sc - sa * cc),
-        *(-sb, sa * cb, ca * cb),
-    ]
-    return torch.stack(rows, dim=1).view(-1, 3, 3)
-
-
 def harmonics(normals: Tensor) -> Tensor:
     """Return the spherical harmonics (..., 9); see ``semface.morphable.illumination.harmonics``."""
     x, y, z = normals.unbind(-1)
@@ -86,14 +75,8 @@ class MorphableLosses(nn.Module):
 
     def __init__(self, model: MorphableModel, vertices: NDArray[np.int64], weights: Weights) -> None:
         super().__init__()
-        self.weights = weights
+        self.weights, self.model = weights, model
         parts = {
-            "landmark_mean": model.landmarks(model.mean_shape[None]).reshape(1, -1),
-            "landmark_shape": model.landmarks(model.shape_basis).reshape(len(model.shape_basis), -1),
-            "landmark_expression": model.landmarks(model.expression_basis).reshape(len(model.expression_basis), -1),
-            "point68_mean": model.mean_shape[model.landmarks68].reshape(1, -1),
-            "point68_shape": model.shape_basis[:, model.landmarks68].reshape(len(model.shape_basis), -1),
-            "point68_expression": model.expression_basis[:, model.landmarks68].reshape(len(model.expression_basis), -1),
             "shape_metric": vertex_metric(model, model.shape_basis),
             "expression_metric": vertex_metric(model, model.expression_basis),
             "albedo_mean": model.mean_albedo[vertices].reshape(1, -1),
@@ -101,7 +84,8 @@ class MorphableLosses(nn.Module):
         }
         for name, array in parts.items():
             self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
-        self.dense = spread_points(model.landmarks(model.mean_shape[None])[0], KEYPOINTS - 68)
+        self.landmarks, self.landmarks68 = ModelPoints.dense_landmarks(model), ModelPoints.landmarks68(model)
+        self.dense = keypoint_landmarks(model, KEYPOINTS)
         self.identity = nn.Sequential(nn.Linear(160, 512), nn.ReLU(), nn.Linear(512, 512))
         self.identity_shortcut = nn.Linear(160, 512)
         self.expression = nn.Sequential(nn.Linear(70, 128), nn.ReLU(), nn.Linear(128, 8))
@@ -118,16 +102,6 @@ class MorphableLosses(nn.Module):
         scale = torch.ones(70)
         scale[-3:] = 0.02
         return self.expression(descriptors[:, where] * scale)
-
-    def project(self, descriptors: Tensor, points: str = "landmark") -> Tensor:
-        """Return the 468 landmarks (N, 468, 2), or the 68 of ``points="point68"``, in square fractions."""
-        groups = {name: descriptors[:, where] for name, where in GROUPS.items()}
-        flat = getattr(self, f"{points}_mean") + groups["shape"] @ getattr(self, f"{points}_shape")
-        flat = flat + groups["expression"] @ getattr(self, f"{points}_expression")
-        points = flat.view(len(descriptors), -1, 3)
-        camera = points @ rotation_matrices(groups["rotation"]).transpose(1, 2) + groups["translation"][:, None]
-        flipped = camera[..., :2] * torch.tensor([1.0, -1.0])
-        return 0.5 + FOCAL_LENGTH * flipped / (DISTANCE - camera[..., 2:]).clamp(min=200.0)
 
     def colour(self, descriptors: Tensor, normals: Tensor) -> Tensor:
         """Return the lit colours (N, S, 3), 0 to 255, at the colour vertices."""
@@ -150,7 +124,7 @@ class MorphableLosses(nn.Module):
         noisy = descriptors.clone()
         noisy[:, :160] = noisy[:, :160] + IDENTITY_NOISE * torch.randn_like(noisy[:, :160])
         noisy[:, 160:224] = noisy[:, 160:224] + EXPRESSION_NOISE * torch.randn_like(noisy[:, 160:224])
-        shift = (self.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
+        shift = (self.landmarks.project(descriptors) - batch.landmarks).norm(dim=2).mean(dim=1)
         colour = self.colour_error(descriptors, batch) / 255.0
         astray = (keypoints[:, 68:] - batch.landmarks[:, self.dense]).norm(dim=2).mean(dim=1)
         astray68 = (keypoints[:, :68] - batch.landmarks68).norm(dim=2).mean(dim=1)
@@ -185,7 +159,7 @@ class MorphableLosses(nn.Module):
     def _known(self, descriptors: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of renders, whose geometry is known."""
         weights, rendered = self.weights, batch.rendered
-        shift = (self.project(descriptors, "point68") - batch.landmarks68).norm(dim=2).mean(dim=1)
+        shift = (self.landmarks68.project(descriptors) - batch.landmarks68).norm(dim=2).mean(dim=1)
         shape = self.shape_error(descriptors, batch)
         movement = _distance(descriptors[:, GROUPS["expression"]] - batch.expression, self.expression_metric)
         turn = (rotation_matrices(descriptors[:, GROUPS["rotation"]]) - batch.rotation).flatten(1).norm(
@@ -198,16 +172,6 @@ class MorphableLosses(nn.Module):
             "render_pose": weights.pose * _masked(turn, rendered),
             "steadiness": weights.steadiness * _unsteadiness(descriptors[rendered > 0], batch.person[rendered > 0]),
         }
-
-
-def spread_points(points: NDArray[np.floating], count: int) -> Tensor:
-    """Return the indices (count,) of those of ``points`` (K, 3) that lie farthest from each other, in a fixed order."""
-    chosen = [0]
-    distance = np.linalg.norm(points - points[0], axis=1)
-    while len(chosen) < count:
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return torch.tensor(sorted(chosen))
 
 
 def _unsteadiness(descriptors: Tensor, person: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at half of its input area. One linear
 read-out sees its pooled features, its spatial features, the places of landmarks (the mean of a softmax map for each,
 integral regression of Sun et al., 2018), what a hidden layer makes of these, and the crop's colours at a coarse grid.
+What it told is then corrected once: the head is projected into the crop, and the features at its points, and how far
+they lie from the landmarks' places, tell what to change (mesh-aligned features, Zhang et al., PyMAF, 2021).
 """
 
 from itertools import pairwise
@@ -19,6 +21,9 @@ from torch import Tensor, nn
 from semface.descriptors import DESCRIPTOR_SIZE, GROUPS
 from semface.evaluation.identity_teacher import IDENTITY_MEAN_BGR
 from semface.extraction.alignment import CROP_SIZE
+from semface.morphable.camera import DISTANCE, FOCAL_LENGTH
+from semface.morphable.model import MorphableModel
+from training.model_points import NEAREST, ModelPoints, projected
 from training.teacher_networks import folder
 
 STAGES: Final = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -39,6 +44,12 @@ KEYPOINTS: Final = 68 + 128
 PLACE_SCALE: Final = 8.0
 """Brings places, fractions of the square from its middle, near the size of the other features."""
 HIDDEN_WIDTH: Final = 384
+CORRECTED: Final = (*range(GROUPS["shape"].stop), *range(GROUPS["expression"].start, GROUPS["translation"].stop))
+"""Descriptors that are corrected: all but the illumination, which is fitted to the pixels anyway."""
+POINT_CHANNELS: Final = 12
+CORRECTION_WIDTH: Final = 256
+POINT_SCALE: Final = 0.1
+"""Brings millimetres near the size of the other features."""
 FEATURES: Final = ("stem", "blocks", "spatial", "place", "colours", "quality")
 """The parts that see the picture, and the quality that is told of them."""
 COLOUR_CELL: Final = 8
@@ -81,12 +92,44 @@ class Keypoints(nn.Module):
         grid = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=2)
         self.register_buffer("grid", grid.view(-1, 2), persistent=False)
 
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Map (N, fine, MAP_SIDE, MAP_SIDE) and (N, coarse, MAP_SIDE / 2, MAP_SIDE / 2) to the places."""
+    def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (N, fine, MAP_SIDE, MAP_SIDE) and (N, coarse, MAP_SIDE / 2, MAP_SIDE / 2) to the places.
+
+        The features (N, MAP_CHANNELS, MAP_SIDE, MAP_SIDE) that they are told from are returned with them.
+        """
         wide = nn.functional.interpolate(self.coarse(coarse), scale_factor=2.0, mode="nearest")
         features = nn.functional.relu(self.fine(fine) + wide)
         maps = self.maps(nn.functional.relu(self.around(features)))
-        return torch.softmax(maps.flatten(2), dim=2) @ self.grid
+        return torch.softmax(maps.flatten(2), dim=2) @ self.grid, features
+
+
+class Correction(nn.Module):
+    """What to change of told descriptors, of the features where the head of them lies in the crop."""
+
+    def __init__(self, model: MorphableModel) -> None:
+        super().__init__()
+        self.points = ModelPoints.keypoints(model, KEYPOINTS)
+        self.at_point = nn.Conv2d(MAP_CHANNELS, POINT_CHANNELS, 1)
+        seen = KEYPOINTS * (POINT_CHANNELS + 3) + len(CORRECTED)
+        self.hidden = nn.Sequential(nn.Linear(seen, CORRECTION_WIDTH), nn.ReLU())
+        self.change = nn.Linear(seen + CORRECTION_WIDTH, len(CORRECTED))
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
+
+    def forward(self, told: Tensor, descriptors: Tensor, features: Tensor, keypoints: Tensor) -> Tensor:
+        """Return the change (N, CORRECTED) of ``told`` (N, 257), which are the ``descriptors`` (N, 257) in their units.
+
+        ``features`` (N, MAP_CHANNELS, MAP_SIDE, MAP_SIDE) and ``keypoints`` (N, KEYPOINTS, 2) are of ``Keypoints``.
+        """
+        points, rotation = self.points.seen(descriptors)
+        places = projected(points)
+        # How far each landmark lies from the head's, in millimetres before the camera and then in the head's own frame.
+        depth = (DISTANCE - points[..., 2:]).clamp(min=NEAREST)
+        away = (keypoints - places) * torch.tensor([1.0, -1.0]) * depth / FOCAL_LENGTH
+        away = nn.functional.pad(away, (0, 1)) @ rotation
+        local = nn.functional.grid_sample(self.at_point(features), 2.0 * places[:, None] - 1.0, align_corners=False)
+        seen = torch.cat([local.flatten(1), (away * POINT_SCALE).flatten(1), told[:, CORRECTED]], dim=1)
+        return self.change(torch.cat([seen, self.hidden(seen)], dim=1))
 
 
 class DescriptorExtractor(nn.Module):
@@ -96,7 +139,7 @@ class DescriptorExtractor(nn.Module):
     scale: Tensor
     pixel_mean: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, model: MorphableModel) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 32, 3, 2)
         widths = [32, *(outputs for outputs, _ in STAGES)]
@@ -109,6 +152,7 @@ class DescriptorExtractor(nn.Module):
         self.keypoints = Keypoints(STAGES[FINE_AFTER - 1][0], STAGES[SPATIAL_AFTER - 1][0])
         seen = widths[-1] + SPATIAL_WIDTH + 2 * KEYPOINTS
         self.hidden = nn.Sequential(nn.Linear(seen, HIDDEN_WIDTH), nn.ReLU())
+        self.correction = Correction(model)
         self.readout = nn.Linear(seen + HIDDEN_WIDTH + COLOUR_WIDTH, DESCRIPTOR_SIZE)
         self.quality = nn.Sequential(
             nn.Linear(widths[-1] + SPATIAL_WIDTH, QUALITY_WIDTH), nn.ReLU(), nn.Linear(QUALITY_WIDTH, 1)
@@ -136,10 +180,16 @@ class DescriptorExtractor(nn.Module):
         spatial = nn.functional.relu(self.spatial(coarse))
         # Places need more digits than half precision has, in which the convolutions may be run.
         with torch.autocast(pixels.device.type, enabled=False):
-            return self._tell(centred, spatial.float(), features.float(), self.keypoints(fine.float(), coarse.float()))
+            keypoints, around = self.keypoints(fine.float(), coarse.float())
+            told, quality = self._tell(centred, spatial.float(), features.float(), keypoints)
+            # Where the features are looked up is no way to make them better.
+            descriptors = (told * self.scale + self.centre).detach()
+            change = self.correction(told.detach(), descriptors, around, keypoints)
+            corrected = told.index_add(1, torch.tensor(CORRECTED), change)
+            return corrected * self.scale + self.centre, quality, keypoints
 
-    def _tell(self, centred: Tensor, spatial: Tensor, last: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what :meth:`read` does, of centred pixels, spatial and last features, and keypoints."""
+    def _tell(self, centred: Tensor, spatial: Tensor, last: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors (N, 257) in units of ``scale`` around ``centre``, and quality (N, 1)."""
         where = nn.functional.relu(self.place(spatial.flatten(1)))
         pooled = torch.cat([last.mean(dim=(2, 3)), where], dim=1)
         seen = torch.cat([pooled, ((keypoints - 0.5) * PLACE_SCALE).flatten(1)], dim=1)
@@ -147,7 +197,7 @@ class DescriptorExtractor(nn.Module):
         told = self.readout(torch.cat([seen, self.hidden(seen), colours], dim=1))
         # The descriptors must not become worse for the sake of telling how good they are.
         quality = torch.sigmoid(self.quality(pooled.detach()))
-        return told * self.scale + self.centre, quality, keypoints
+        return told, quality
 
     def start_from_teacher(self) -> None:
         """Load the convolutions of the identity teacher ``faceres.onnx``."""
@@ -174,11 +224,18 @@ class DescriptorExtractor(nn.Module):
 
     def take_features(self, exported: Path) -> None:
         """Load all that stands before landmarks and read-out from an ``exported`` network of the same form (ONNX)."""
+        self._take(exported, [name for name in self.state_dict() if name.startswith(FEATURES)])
+
+    def take_all(self, exported: Path) -> None:
+        """Load all that an ``exported`` network (ONNX) has of this one; without a correction of its own, none is made."""
+        self._take(exported, [name for name in self.state_dict() if name != "pixel_mean"])
+
+    def _take(self, exported: Path, wanted: list[str]) -> None:
         found = {item.name: numpy_helper.to_array(item) for item in onnx.load(exported).graph.initializer}
-        wanted = [name for name in self.state_dict() if name.startswith(FEATURES)]
         # Weights are exported in half precision behind a cast.
         state = {name: found.get(f"network.{name}_half", found.get(f"network.{name}")) for name in wanted}
-        self.load_state_dict({k: torch.tensor(v, dtype=torch.float32) for k, v in state.items()}, strict=False)
+        known = {k: torch.tensor(v, dtype=torch.float32) for k, v in state.items() if v is not None}
+        self.load_state_dict(known, strict=False)
 
     def set_units(self, means: dict[str, NDArray[np.float32]], deviations: dict[str, NDArray[np.float32]]) -> None:
         """Set the centre and the scale of the groups named, each (size,), in the descriptors' own units."""

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from semface.descriptors import GROUPS
-from semface.morphable.camera import DISTANCE, FOCAL_LENGTH
 from semface.morphable.model import MorphableModel
-from training.extractor_losses import harmonics, rotation_matrices
+from training.extractor_losses import harmonics
+from training.model_points import ModelPoints, projected
 from training.registration import FACING
 from training.supervision import colour_vertices
 
@@ -37,10 +37,9 @@ class PixelRefinement(nn.Module):
     def __init__(self, model: MorphableModel) -> None:
         super().__init__()
         where = colour_vertices(model)
+        offsets = (model.shape_basis[:, where], model.expression_basis[:, where])
+        self.points = ModelPoints(model.mean_shape[where], *offsets)
         parts = {
-            "mean": model.mean_shape[where].reshape(1, -1),
-            "shape": model.shape_basis[:, where].reshape(len(model.shape_basis), -1),
-            "expression": model.expression_basis[:, where].reshape(len(model.expression_basis), -1),
             "normals": model.normals(model.mean_shape[None])[0, where],
             "albedo": model.mean_albedo[where].reshape(1, -1),
             "texture": model.texture_basis[:, where].reshape(len(model.texture_basis), -1),
@@ -74,15 +73,11 @@ class PixelRefinement(nn.Module):
 
     def _look(self, pixels: Tensor, descriptors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the crop's colours (N, R, 3) at the vertices, their harmonics (N, R, 9), and who is seen (N, R, 1)."""
-        flat = self.mean + descriptors[:, GROUPS["shape"]] @ self.shape
-        flat = flat + descriptors[:, GROUPS["expression"]] @ self.expression
-        turn = rotation_matrices(descriptors[:, GROUPS["rotation"]]).transpose(1, 2)
-        place = flat.unflatten(1, (-1, 3)) @ turn + descriptors[:, None, GROUPS["translation"]]
-        depth = (DISTANCE - place[..., 2:]).clamp(min=200.0)
+        place, rotation = self.points.seen(descriptors)
         # From the square's middle, in halves of its side, y downwards.
-        grid = 2.0 * FOCAL_LENGTH * place[..., :2] * torch.tensor([1.0, -1.0]) / depth
+        grid = 2.0 * projected(place) - 1.0
         colours = nn.functional.grid_sample(pixels, grid[:, None], align_corners=False)[:, :, 0].transpose(1, 2)
-        normals = self.normals @ turn
+        normals = self.normals @ rotation.transpose(1, 2)
         inside = (grid.abs() < 1.0).all(dim=2, keepdim=True)
         return colours, harmonics(normals), ((normals[..., 2:] > FACING) & inside).float()
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from semface.codec.core import Codec
 from semface.codec.prior import Prior, codec_model_hash
-from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Portion
+from semface.descriptors import DESCRIPTOR_SIZE, GROUPS, PORTION_SLICES, Portion
 from semface.inference.blocking import run_blocking
 from semface.inference.embedded import EmbeddedEngine
 from semface.morphable.model import MorphableModel
@@ -92,6 +92,17 @@ def test_the_tables_hold_together_and_the_cards_tell_the_figures(trained: Path) 
         card = (trained / name / "card.md").read_text(encoding="utf-8")
         assert "| highest |" in card
         assert "of LFW" in card
+
+
+def test_some_faces_are_learned_from_again_in_other_poses() -> None:
+    faces = synthetic_faces(200)
+    turned = recipe.turned(faces, 0)
+    rotation = GROUPS["rotation"]
+    assert len(turned) == 20
+    assert (np.abs(turned[:, rotation]) <= recipe.TURNS).all()
+    assert np.abs(turned[:, rotation]).max() > 0.5
+    same = [row for row in turned if (np.delete(faces, rotation, axis=1) == np.delete(row, rotation)).all(axis=1).any()]
+    assert len(same) == 20
 
 
 def test_gdn_and_its_inverse_cancel_where_nothing_is_shared() -> None:
