@@ -40,7 +40,7 @@ SMOOTHING = 0.02
 
 
 TURNED_SHARE = 0.1
-"""For each ten faces one more is learned from: one of them, turned anew. Photographs seldom show a face from the side."""
+"""For ten faces one of them is learned from once more, turned anew: photographs seldom show a face from the side."""
 
 TURNS = np.radians((25.0, 45.0, 25.0))
 """Largest pitch, yaw and roll of these, in radians."""

@@ -227,7 +227,7 @@ class DescriptorExtractor(nn.Module):
         self._take(exported, [name for name in self.state_dict() if name.startswith(FEATURES)])
 
     def take_all(self, exported: Path) -> None:
-        """Load all that an ``exported`` network (ONNX) has of this one; without a correction of its own, none is made."""
+        """Load all that an ``exported`` network (ONNX) has of this one; where it has no correction, none is made."""
         self._take(exported, [name for name in self.state_dict() if name != "pixel_mean"])
 
     def _take(self, exported: Path, wanted: list[str]) -> None:

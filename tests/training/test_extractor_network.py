@@ -35,7 +35,8 @@ def test_a_landmark_is_told_where_its_map_is_bright() -> None:
 
 
 def test_it_gives_all_descriptors_a_quality_and_the_landmarks() -> None:
-    descriptors, quality, keypoints = DescriptorExtractor(MorphableModel.shipped()).read(torch.rand(2, 3, 112, 112) * 255.0)
+    network = DescriptorExtractor(MorphableModel.shipped())
+    descriptors, quality, keypoints = network.read(torch.rand(2, 3, 112, 112) * 255.0)
     assert descriptors.shape == (2, DESCRIPTOR_SIZE)
     assert quality.shape == (2, 1)
     assert keypoints.shape == (2, KEYPOINTS, 2)
@@ -43,7 +44,7 @@ def test_it_gives_all_descriptors_a_quality_and_the_landmarks() -> None:
 
 
 def ways_seen(shift: torch.Tensor) -> torch.Tensor:
-    """Return what a correction sees of keypoints that lie by ``shift`` (1, KEYPOINTS, 2) from those of the mean head."""
+    """Return what a correction sees of keypoints that lie ``shift`` (1, KEYPOINTS, 2) from the mean head's."""
     correction = Correction(MorphableModel.shipped())
     told = torch.zeros(1, DESCRIPTOR_SIZE)
     first = KEYPOINTS * POINT_CHANNELS
