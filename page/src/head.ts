@@ -70,8 +70,12 @@ export class HeadView {
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", `${label}. Turn it with the arrow keys.`);
     try {
-      this.renderer = new WebGLRenderer({ canvas: this.canvas, antialias: true, alpha: true });
-      this.renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
+      const { canvas } = this;
+      const fast = canvas.getContext("webgl2", { antialias: true, alpha: true, failIfMajorPerformanceCaveat: true });
+      // Without a graphics card each sample is paid for on the processor, which has the stream to carry.
+      const context = fast ?? canvas.getContext("webgl2", { antialias: false, alpha: true })!;
+      this.renderer = new WebGLRenderer({ canvas, context });
+      this.renderer.setPixelRatio(fast ? Math.min(devicePixelRatio, 2) : 1);
     } catch {
       this.canvas.setAttribute("aria-label", `${label}. This browser does not draw in three dimensions.`);
     }

@@ -178,17 +178,18 @@ def test_certificates_are_for_the_names_that_are_called() -> None:
 
 
 def test_everything_traces_or_nothing_does() -> None:
-    def told(sets: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    def settings(sets: tuple[str, ...]) -> dict[str, dict[str, str]]:
         found = {}
         for deployment in of_kind(rendered(sets=sets), "Deployment"):
             container = deployment["spec"]["template"]["spec"]["containers"][0]
             words = [f"{one['name']}={one.get('value', '')}" for one in container["env"]] + container["args"]
-            pairs = [word.removeprefix("--trace-config=").partition("=") for word in words if "trac" in word.lower()]
+            told = [word for word in words if word.startswith(("SEMFACE_TRACING", "--trace-config="))]
+            pairs = [word.removeprefix("--trace-config=").partition("=") for word in told]
             found[container["name"]] = {name: value for name, _, value in pairs}
         return found
 
-    assert not any(told(()).values())
-    traced = told(
+    assert not any(settings(()).values())
+    traced = settings(
         ("tracing.enabled=true", "tracing.ratio=0.5", "tracing.tritonEndpoint=http://collector:4318/v1/traces")
     )
     for service in ("gateway", "extraction", "codec", "understanding"):

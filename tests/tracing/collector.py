@@ -1,6 +1,8 @@
 """An OpenTelemetry collector's end of OTLP, over gRPC and HTTP, by the official protos: it keeps what it is sent."""
 
+import json
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,9 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as collector_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as collector_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+ID_FIELDS = {"traceId", "spanId", "parentSpanId"}
 
 
 @dataclass
@@ -65,6 +70,17 @@ class Collector(collector_pb2_grpc.TraceServiceServicer):
         return "\n".join(map(str, self.requests))
 
 
+def read_json(body: bytes) -> collector_pb2.ExportTraceServiceRequest:
+    """Return the request that OTLP's JSON tells: ids are hexadecimal there, where protobuf's own JSON has base64."""
+
+    def as_base64(found: dict[str, Any]) -> dict[str, Any]:
+        ids = {key: b64encode(bytes.fromhex(found[key])).decode() for key in ID_FIELDS & found.keys()}
+        return found | ids
+
+    told = json.loads(body, object_hook=as_base64)
+    return json_format.ParseDict(told, collector_pb2.ExportTraceServiceRequest())
+
+
 @contextmanager
 def running_collector() -> Iterator[Collector]:
     """Listen on loopback while the block lasts."""
@@ -79,9 +95,7 @@ def running_collector() -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             # Triton's exporter speaks JSON or protobuf, as its build has it.
             if self.headers["Content-Type"] == "application/json":
-                from google.protobuf import json_format
-
-                collector.keep(json_format.Parse(body, collector_pb2.ExportTraceServiceRequest()))
+                collector.keep(read_json(body))
             else:
                 collector.keep(collector_pb2.ExportTraceServiceRequest.FromString(body))
             self.send_response(200)

@@ -53,7 +53,7 @@ export function liveTab(): { element: HTMLElement; leave: () => void } {
   const sentView = make("canvas", { class: "photograph", width: WIDTH, height: HEIGHT, role: "img", "aria-label": "What is sent, with the face boxed" });
   const context = sentView.getContext("2d", { willReadFrequently: true })!;
   const capture = make("canvas", { width: WIDTH, height: HEIGHT });
-  const captured = capture.getContext("2d")!;
+  const captured = capture.getContext("2d", { willReadFrequently: true })!;
   const view = new HeadView("The received face in three dimensions");
   const bars = new ExpressionBars();
   const chart = new StreamChart();
@@ -106,7 +106,6 @@ export function liveTab(): { element: HTMLElement; leave: () => void } {
     began = performance.now();
     chart.clear();
     connect();
-    draw();
   }
 
   function connect(): void {
@@ -147,21 +146,21 @@ export function liveTab(): { element: HTMLElement; leave: () => void } {
     if (!source || inFlight >= IN_FLIGHT) return;
     inFlight++;
     source.draw(captured);
+    draw();
     capture.toBlob((photograph) => {
       if (photograph && !sender?.send(photograph)) inFlight = 0;
     }, "image/jpeg", 0.85);
     if (inFlight < IN_FLIGHT) setTimeout(capturePhotograph, 20);
   }
 
+  /** Shows what is sent, when it is sent: to read a camera's picture again for the eye costs as much as to send it. */
   function draw(): void {
-    if (!source) return;
-    source.draw(context);
+    context.drawImage(capture, 0, 0);
     if (box) {
       context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent");
       context.lineWidth = 2;
       context.strokeRect(box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0);
     }
-    requestAnimationFrame(draw);
   }
 
   function show(shown: Shown): void {
