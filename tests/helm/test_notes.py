@@ -7,18 +7,28 @@ import pytest
 from google.protobuf import descriptor_pool, json_format, message_factory
 
 from semface.v1 import codec_pb2, extraction_pb2, understanding_pb2
-from tests.helm.chart import CHART, NAMESPACE, RELEASE, ROOT, helm
+from tests.helm.chart import CHART, NAMESPACE, RELEASE, ROOT, VALUES_FILES, helm, rendered
+from tests.helm.discovery import known_kinds
 
 pytestmark = pytest.mark.helm
 STUBS = (codec_pb2, extraction_pb2, understanding_pb2)
 CALL = re.compile(r"-proto (\S+) -d '(\{.*\})' (\S+):443 ([\w.]+)/(\w+)")
 
 
-def notes(values: str) -> str:
-    options = ["--namespace", NAMESPACE, "--dry-run=client", "--values", str(CHART / values)]
-    done = helm("helm4", "install", RELEASE, str(CHART), *options)
+def notes(values: str, which: str = "helm4", *more: str) -> str:
+    options = ["--namespace", NAMESPACE, "--dry-run=client", "--values", str(CHART / values), *more]
+    done = helm(which, "install", RELEASE, str(CHART), *options)
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("\nNOTES:\n")[2]
+
+
+@pytest.mark.parametrize("values", VALUES_FILES)
+def test_helm_3_prints_what_helm_4_prints(values: str) -> None:
+    # Helm 3 asks a cluster for its kinds even where nothing is installed.
+    with known_kinds(rendered(values)) as cluster:
+        told = notes(values, "helm3", "--kube-apiserver", cluster, "--disable-openapi-validation")
+    assert told.strip()
+    assert told.strip() == notes(values).strip()
 
 
 def test_each_entrance_of_grpc_has_a_call_that_its_proto_takes() -> None:
