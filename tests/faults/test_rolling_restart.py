@@ -38,7 +38,8 @@ class Cluster:
 
     def until_found(self, replica: Deployable) -> None:
         """Wait as a rolling restart does: until whoever calls ``replica`` has it back."""
-        time.sleep(0.5)
+        # grpc tries a server again after at most 1.2 s; a cluster waits for longer (minReadySeconds).
+        time.sleep(RECOVERY_SECONDS)
         if replica.name == "gateway":
             until(lambda: replica.port in self.front.targets, 60)
 

@@ -198,3 +198,9 @@ def test_everything_traces_or_nothing_does() -> None:
     assert traced["triton"]["opentelemetry,url"] == "http://collector:4318/v1/traces"
     # Triton adds none to those that the services record.
     assert (traced["triton"]["mode"], traced["triton"]["rate"]) == ("opentelemetry", "0")
+
+
+def test_a_rolling_update_waits_until_callers_have_found_the_new_pod() -> None:
+    services = [one for one in of_kind(rendered(), "Deployment") if one["metadata"]["name"] != "semface-triton"]
+    assert len(services) >= 4
+    assert all(one["spec"]["minReadySeconds"] >= 2 for one in services)

@@ -16,6 +16,8 @@ spec:
   replicas: {{ $values.replicas }}
   {{- end }}
   revisionHistoryLimit: 5
+  # Callers find a new pod within two seconds; the next old one ends after that.
+  minReadySeconds: 5
   strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}
   selector:
     matchLabels: {{- include "semface.stable" $context | nindent 6 }}
