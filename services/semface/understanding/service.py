@@ -1,8 +1,10 @@
 """The gRPC services of understanding: expression, verification, and both for a batch. Thin adapters over the core."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -10,19 +12,18 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.codec.core import Codec
-from semface.codec.prior import LATENT_SIZE
-from semface.descriptors import Descriptors, Portion
+from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
+from semface.codec.prior import LATENT_SIZE, Latents
+from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
 from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
-from semface.messages import pack_vector, require_items, unpack_vector
+from semface.messages import pack_model, pack_vector, require_items, unpack_descriptors, unpack_vector
 from semface.recognisers import Recogniser, Seen, find_recogniser
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
 from semface.understanding.core import Understanding, canary_face, check_model_name, require_one, require_portion
-from semface.understanding.face_reader import FaceReader, Sources, packed_model
-from semface.understanding.gathering import Gathering, ask_all
+from semface.understanding.gathering import Gathering, ask_all, row_bounds
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
 
@@ -49,6 +50,85 @@ EXPRESSION_NUMBERS: Final = tuple(
 """The values on the wire, in the order of ``EXPRESSIONS``."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Sources = Sequence[understanding_pb2.FaceSource]
+
+
+class FaceReader:
+    """Reads the faces of a request, described or coded, into arrays."""
+
+    def __init__(self, codec: Codec) -> None:
+        """Decode bitstreams with ``codec``, those of several calls at once."""
+        self._codec = codec
+        self._decoding = Gathering(self._decode_all)
+        self._has_passed = False
+
+    async def read(self, sources: Sources, fields: Sequence[str]) -> tuple[Descriptors, list[Portion]]:
+        """Return the numbers (N, 257) of ``sources`` and what is present of each; errors name the item of ``fields``.
+
+        Raises FIELD_INVALID for a face without a source, MODEL_MISMATCH for another codec's bitstream, and what reading
+        descriptors or decoding raises.
+        """
+        values, portions = np.zeros((len(sources), DESCRIPTOR_SIZE), np.float32), [Portion(0)] * len(sources)
+        coded: list[int] = []
+        for row, (source, field) in enumerate(zip(sources, fields, strict=True)):
+            match source.WhichOneof("source"):
+                case "descriptors":
+                    values[row], portions[row] = unpack_descriptors(source.descriptors, f"{field}.descriptors")
+                case "bitstream":
+                    self._check_hash(source.codec_hash, f"{field}.codec_hash")
+                    coded.append(row)
+                case _:
+                    raise SemfaceError(Reason.FIELD_INVALID, f"{field}: set descriptors or a bitstream", field=field)
+        for row, decoded in zip(coded, await self._decode(sources, fields, coded), strict=True):
+            values[row], portions[row] = decoded
+        return values, portions
+
+    async def read_latents(self, sources: Sources, fields: Sequence[str]) -> tuple[Latents, list[Portion]]:
+        """Return the latents (N, 256) of ``sources``, all of them bitstreams, and what is present of each.
+
+        Raises as ``read`` does.
+        """
+        for source, field in zip(sources, fields, strict=True):
+            self._check_hash(source.codec_hash, f"{field}.codec_hash")
+        with _naming_items(fields), current_clock().inference():
+            latents, carried = await self._codec.read([source.bitstream for source in sources])
+        return latents, [portions for portions, _ in carried]
+
+    async def _decode(
+        self, sources: Sources, fields: Sequence[str], rows: Sequence[int]
+    ) -> list[tuple[Descriptors, Portion]]:
+        if not rows:
+            return []
+        with _naming_items([fields[row] for row in rows]), current_clock().inference():
+            decoded = await self._decoding.submit([sources[row].bitstream for row in rows])
+        return [(face.descriptors, face.portions) for face in decoded]
+
+    async def _decode_all(self, requests: Sequence[Sequence[bytes]]) -> list[list[Decoded]]:
+        """Return the faces of the frames of each of ``requests``."""
+        decoded = await self._codec.decode(list(chain.from_iterable(requests)))
+        return [decoded[begin:end] for begin, end in row_bounds(requests)]
+
+    def _check_hash(self, codec_hash: int, field: str) -> None:
+        if codec_hash not in (0, self.codec_model.hash):
+            raise SemfaceError(
+                Reason.MODEL_MISMATCH,
+                f"{field}: the bitstream was made by the codec model {codec_hash:016x}, this service decodes "
+                f"{self.codec_model.hash:016x}",
+                field=field,
+            )
+
+    @property
+    def codec_model(self) -> descriptors_pb2.Model:
+        """The codec model that frames have to be of."""
+        return _packed_model(CODEC_NAME, CODEC_VERSION, self._codec.model_hash)
+
+    async def canary(self) -> None:
+        """Code and decode one face; raises when that fails."""
+        frames = await self._codec.encode(canary_face())
+        await self._codec.decode(frames)
+        if not self._has_passed:
+            self._codec.refresh()
+            self._has_passed = True
 
 
 class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):
@@ -237,6 +317,19 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
                 face.embedding.CopyFrom(pack_embedding(row, model))
 
 
+@contextmanager
+def _naming_items(fields: Sequence[str]) -> Iterator[None]:
+    """Name in an error of the codec, which counts its frames, the one of ``fields`` that the caller knows."""
+    try:
+        yield
+    except SemfaceError as error:
+        names = {f"frames[{place}]": f"{name}.bitstream" for place, name in enumerate(fields)}
+        field = names.get(error.field or "")
+        if field is None or error.field is None:
+            raise
+        raise SemfaceError(error.reason, error.message.replace(error.field, field, 1), field=field) from error
+
+
 def _require_all(portions: Sequence[Portion], tasks: Iterable[int], fields: Sequence[str]) -> None:
     """Raise GROUP_ABSENT unless each face holds what every one of ``tasks`` needs."""
     for present, field in zip(portions, fields, strict=True):
@@ -324,7 +417,11 @@ def pack_embedding(vector: NDArray[np.float32], model: ModelMetadata) -> underst
 
 
 def _model(metadata: ModelMetadata) -> descriptors_pb2.Model:
-    return packed_model(metadata.name, metadata.version, metadata.hash)
+    return _packed_model(metadata.name, metadata.version, metadata.hash)
+
+
+# Only ever copied into answers.
+_packed_model = lru_cache(maxsize=8)(pack_model)
 
 
 def _kind(side: understanding_pb2.ComparedFace, name: str) -> str:
