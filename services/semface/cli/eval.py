@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from semface.cli.figures import show_figures, show_rows
 from semface.cli.rate_accuracy import rate_accuracy
 from semface.cli.scans import attributes, scan, scans
 from semface.codec.core import Codec
@@ -95,7 +96,7 @@ def verification(
         lambda path, progress: path.verification(archive, judged, options, progress), models, len(judged.stems)
     )
     note = "one fold only: the model's own threshold decided" if result.own_threshold else None
-    _print(result.as_json(), as_json, note)
+    show_figures(result.as_json(), as_json, note)
 
 
 @app.command()
@@ -128,9 +129,9 @@ def expression(
     result = _run(work, models, len(read_labels(archive, limit)))
     figures = result.as_json()
     if as_json:
-        _print(figures, as_json)
+        show_figures(figures, as_json)
         return
-    _print({name: value for name, value in figures.items() if not isinstance(value, list)}, as_json)
+    show_figures({name: value for name, value in figures.items() if not isinstance(value, list)}, as_json)
     # Ten columns do not fit a terminal with their names in full.
     columns = (name[:4] for name in EXPRESSIONS)
     table = Table("", *columns, "recognised", title="pictures by vote (row) and answer (column)")
@@ -167,7 +168,7 @@ def redraws(
     # Each picture is met twice: described, then redrawn.
     result = _run(work, models, 2 * len(judged.stems))
     note = "one fold only: odd and even pairs chose each other's threshold" if result.one_fold else None
-    _print(result.as_json(), as_json, note)
+    show_figures(result.as_json(), as_json, note)
 
 
 @app.command()
@@ -221,7 +222,7 @@ def geometry(
     else:
         raise SemfaceError(Reason.FIELD_INVALID, "name either --model ict_face.npz or --images ZIP")
     note = f"{result.fallback} faces were not found; the whole picture stood for each" if result.fallback else None
-    _print(result.as_json(), as_json, note)
+    show_figures(result.as_json(), as_json, note)
 
 
 @app.command()
@@ -256,7 +257,7 @@ def rate(
     figures = [point.as_dict() for point in points]
     output.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     plot_rate(points, output)
-    _print_rows(figures, as_json)
+    show_rows(figures, as_json)
 
 
 @app.command()
@@ -294,7 +295,7 @@ def layers(
         async with _codecs(padded or []) as zero_padded, _codecs(retrained or []) as again:
             return await compare_layers(task, Codec(path.engine, path.repository), zero_padded, again)
 
-    _print_rows([point.as_dict() for point in _run(work, models, sets.pictures())], as_json)
+    show_rows([point.as_dict() for point in _run(work, models, sets.pictures())], as_json)
 
 
 @app.command()
@@ -325,7 +326,7 @@ def stream(
     with _frames(video, images, synthetic, seed) as (_, count):
         total = min(count or 0, limit or count or 0)
     result = _run(work, models, total)
-    _print(result.as_json(), as_json, "a made-up face: no measurement of how people move" if synthetic else None)
+    show_figures(result.as_json(), as_json, "a made-up face: no measurement of how people move" if synthetic else None)
 
 
 @contextmanager
@@ -378,29 +379,3 @@ def _run(
 
     with bar:
         return asyncio.run(guarded())
-
-
-def _print(figures: Mapping[str, float | int | None], as_json: bool, note: str | None = None) -> None:
-    if note:
-        Console(stderr=True).print(f"note: {note}")
-    if as_json:
-        print(json.dumps(figures))
-        return
-    table = Table(show_header=False)
-    for name, value in figures.items():
-        table.add_row(name, _text(value))
-    Console().print(table)
-
-
-def _print_rows(figures: Sequence[Mapping[str, str | float | None]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(figures))
-        return
-    table = Table(*(name.replace("_", " ") for name in figures[0]))
-    for row in figures:
-        table.add_row(*(_text(value) for value in row.values()))
-    Console().print(table)
-
-
-def _text(value: str | float | int | None) -> str:
-    return "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
