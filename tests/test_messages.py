@@ -92,5 +92,5 @@ def test_a_batch_has_items_and_not_too_many(count: int) -> None:
 
 
 def test_a_models_hash_is_the_beginning_of_its_sha256() -> None:
-    model = pack_model("face_verification", "1", "00000000000000ff" + "a" * 48)
-    assert model == descriptors_pb2.Model(name="face_verification", version="1", hash=255)
+    model = pack_model("face_verification", "1", "00000000000000ff" + "a" * 48, "triton")
+    assert model == descriptors_pb2.Model(name="face_verification", version="1", hash=255, engine="triton")

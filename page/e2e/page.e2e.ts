@@ -216,6 +216,7 @@ test("models stand with their cards, and the system with its state", async () =>
   await picture("models");
   await tab("System");
   await panel().getByText("extraction serves").waitFor();
+  await panel().getByText("ONNX Runtime, inside the services").waitFor();
   await panel().getByRole("rowheader", { name: "/v1/models" }).waitFor();
   expect(await panel().getByRole("link", { name: "Metrics" }).getAttribute("href")).toBe("./metrics");
   await picture("system");

@@ -39,6 +39,7 @@ export interface Model {
   name: string;
   version: string;
   hash: string;
+  engine: string | null;
 }
 export interface Subject {
   subject: string;

@@ -130,6 +130,9 @@ def require_items(count: int, field: str, maximum: int) -> None:
         raise SemfaceError(Reason.FIELD_INVALID, f"{field}: expected 1 to {maximum} items, got {count}", field=field)
 
 
-def pack_model(name: str, version: str, sha256: str) -> descriptors_pb2.Model:
-    """Return a model's message; ``sha256`` is the hash of its files in hexadecimal, of which 8 bytes travel."""
-    return descriptors_pb2.Model(name=name, version=version, hash=int(sha256[:16], 16))
+def pack_model(name: str, version: str, sha256: str, engine: str) -> descriptors_pb2.Model:
+    """Return a model's message; ``sha256`` is the hash of its files in hexadecimal, of which 8 bytes travel.
+
+    ``engine`` is the name of what ran it.
+    """
+    return descriptors_pb2.Model(name=name, version=version, hash=int(sha256[:16], 16), engine=engine)

@@ -25,6 +25,7 @@ def test_the_models_in_service_are_those_that_answer(client: httpx.Client) -> No
         "expression_recognition",
         "face_verification",
     ]
+    assert {model["engine"] for model in models} == {"onnxruntime"}
 
 
 def test_requests_are_counted_by_route_never_by_path(client: httpx.Client) -> None:

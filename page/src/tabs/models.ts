@@ -30,8 +30,8 @@ export function modelsTab(): { element: HTMLElement; enter: () => void } {
     try {
       const models = await api.models();
       const table = make("table", { class: "figures" },
-        make("thead", {}, make("tr", {}, ...["model", "version", "hash"].map((name) => make("th", { scope: "col" }, name)))),
-        make("tbody", {}, ...models.map(({ name, version, hash }) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, version), make("td", {}, make("code", {}, hash))))));
+        make("thead", {}, make("tr", {}, ...["model", "version", "hash", "run by"].map((name) => make("th", { scope: "col" }, name)))),
+        make("tbody", {}, ...models.map(({ name, version, hash, engine }) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, version), make("td", {}, make("code", {}, hash)), make("td", {}, engine ?? "–")))));
       const scroller = make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Models in service" }, table);
       fill(content, make("div", { class: "panel" }, make("h2", {}, "Models in service"), make("p", { class: "hint" }, "Each of them has just answered, for a drawing of the mean face."), scroller),
         ...models.flatMap(({ name }) => networks(name)).map(card));

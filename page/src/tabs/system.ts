@@ -5,6 +5,7 @@ import { fill, make } from "../dom";
 import { parseMetrics, routeFigures } from "../metrics";
 import { explain } from "../problems";
 
+const ENGINES: Record<string, string> = { onnxruntime: "ONNX Runtime, inside the services", triton: "Triton" };
 const EVERY_MILLISECONDS = 5000;
 
 const duration = (milliseconds: number): string =>
@@ -17,11 +18,19 @@ function median(values: number[]): number {
 
 export function systemTab(): { element: HTMLElement; enter: () => void; leave: () => void } {
   const services = make("ul", { class: "services" });
+  const engines = make("ul", { class: "services" });
   const rate = make("p", { class: "headline" });
   const routes = make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Requests by route" });
   const stages = make("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Time by stage" });
   const message = make("p", { class: "message", role: "status" });
   let timer: ReturnType<typeof setInterval> | undefined;
+
+  /** What runs the networks is told by the answers themselves; the models need not all run in one place. */
+  async function tellEngines(): Promise<void> {
+    const models = new Map<string, string[]>();
+    for (const { name, engine } of await api.models()) models.set(engine ?? "", [...(models.get(engine ?? "") ?? []), name]);
+    fill(engines, ...[...models].map(([engine, names]) => make("li", {}, make("strong", {}, ENGINES[engine] ?? engine), make("span", { class: "hint" }, names.join(", ")))));
+  }
 
   const service = (name: string, serves: boolean, what: string) =>
     make("li", {}, make("span", { class: `dot ${serves ? "up" : "down"}`, "aria-hidden": "true" }), make("strong", {}, name), ` ${serves ? "serves" : "is away"}`, make("span", { class: "hint" }, what));
@@ -51,6 +60,7 @@ export function systemTab(): { element: HTMLElement; enter: () => void; leave: (
   const element = make("section", { class: "system-tab" }, message,
     make("div", { class: "two" },
       make("div", { class: "panel" }, make("h2", {}, "Services"), services, rate),
+      make("div", { class: "panel" }, make("h2", {}, "Engines"), make("p", { class: "hint" }, "What has just run each model, for a drawing of the mean face."), engines),
       make("div", { class: "panel" }, make("h2", {}, "Further"), make("ul", { class: "links" },
         link("./docs", "API documentation", "every route, to try out"), link("./openapi.json", "OpenAPI", "for machines"),
         link("./metrics", "Metrics", "for Prometheus"), link("./readyz", "Readiness", "for a probe")))),
@@ -59,6 +69,7 @@ export function systemTab(): { element: HTMLElement; enter: () => void; leave: (
     element,
     enter: () => {
       void refresh();
+      tellEngines().catch((error: unknown) => fill(engines, make("li", {}, explain(error))));
       clearInterval(timer);
       timer = setInterval(() => void refresh(), EVERY_MILLISECONDS);
     },

@@ -1,6 +1,6 @@
 """What the services answer, with arrays for vectors. The protos say more of each field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -19,6 +19,8 @@ class Model:
     version: str
     hash: int
     """The first 8 bytes of the SHA-256 of its files, read as a big-endian number."""
+    engine: str = field(default="", compare=False)
+    """What ran it: ``onnxruntime``, inside the service, or ``triton``; empty where that is not known any more."""
 
     def __str__(self) -> str:
         """Return ``name/version``."""

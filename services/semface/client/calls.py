@@ -214,7 +214,7 @@ def _compared(face: FaceLike | answers.Embedding, portions: Portion, codec_hash:
 
 
 def _model(message: descriptors_pb2.Model) -> answers.Model:
-    return answers.Model(message.name, message.version, message.hash)
+    return answers.Model(message.name, message.version, message.hash, message.engine)
 
 
 def _timings(message: descriptors_pb2.Timings) -> answers.Timings:

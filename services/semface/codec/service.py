@@ -54,7 +54,7 @@ class CodecService(codec_pb2_grpc.CodecServiceServicer):
 
     @property
     def _model(self) -> descriptors_pb2.Model:
-        return _packed_model(self._codec.model_hash)
+        return _packed_model(self._codec.model_hash, self._codec.engine.name)
 
     async def Encode(self, request: codec_pb2.EncodeRequest, context: Context) -> codec_pb2.EncodeResponse:
         """Code each face into a frame that stands alone."""
@@ -174,9 +174,9 @@ def services(engine: Engine, settings: CodecSettings) -> list[Service]:
 
 
 @lru_cache(maxsize=8)
-def _packed_model(model_hash: str) -> descriptors_pb2.Model:
-    """Return how the codec model of ``model_hash`` is told to callers."""
-    return pack_model(CODEC_NAME, CODEC_VERSION, model_hash)
+def _packed_model(model_hash: str, engine: str) -> descriptors_pb2.Model:
+    """Return how the codec model of ``model_hash``, run by ``engine``, is told to callers."""
+    return pack_model(CODEC_NAME, CODEC_VERSION, model_hash, engine)
 
 
 def _face(decoded: Decoded) -> codec_pb2.DecodedFace:

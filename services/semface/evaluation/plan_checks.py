@@ -40,6 +40,11 @@ class SubstitutedEngine:
         self._model = model
         self._run = run
 
+    @property
+    def name(self) -> str:
+        """See :meth:`semface.inference.engine.Engine.name`."""
+        return self._below.name
+
     async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See :meth:`semface.inference.engine.Engine.infer`."""
         if model != self._model:

@@ -82,6 +82,11 @@ class Extractor:
         self._maximum_faces = maximum_faces
         self.minimum_quality = minimum_quality
 
+    @property
+    def engine(self) -> str:
+        """The name of what runs the networks."""
+        return self._engine.name
+
     def models(self) -> list[ModelMetadata]:
         """Return the networks that find and describe. Raises MODEL_UNKNOWN when the repository lacks one."""
         return [self._engine.metadata(name) for name in MODELS]

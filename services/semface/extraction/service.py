@@ -127,7 +127,8 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
             work.exception()
 
     def _models(self) -> list[descriptors_pb2.Model]:
-        return [pack_model(model.name, model.version, model.hash) for model in self._extractor.models()]
+        engine = self._extractor.engine
+        return [pack_model(model.name, model.version, model.hash, engine) for model in self._extractor.models()]
 
 
 def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:

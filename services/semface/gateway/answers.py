@@ -22,6 +22,10 @@ class Model(BaseModel):
     name: str = Field(examples=["face_verification"])
     version: str = Field(examples=["1"])
     hash: str = Field(description="First 8 bytes of the SHA-256 of the model's files, in hexadecimal.")
+    engine: str | None = Field(
+        examples=["triton"],
+        description="What ran it: onnxruntime, inside the service, or triton; null for a template that was read back.",
+    )
 
 
 class Answer(BaseModel):

@@ -13,7 +13,7 @@ MODELS_HEADER = "Semface-Models"
 
 def describe_model(model: Model) -> answers.Model:
     """Return ``model`` as it is told over HTTP."""
-    return answers.Model(name=model.name, version=model.version, hash=f"{model.hash:016x}")
+    return answers.Model(name=model.name, version=model.version, hash=f"{model.hash:016x}", engine=model.engine or None)
 
 
 class Provenance:

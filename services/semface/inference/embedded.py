@@ -30,6 +30,8 @@ class EmbeddedEngine:
     It may be used from several event loops; requests are batched within each.
     """
 
+    name = "onnxruntime"
+
     def __init__(self, repository: Path, threads: int | None = None) -> None:
         """Serve the networks under ``repository``; ``threads`` networks run at once, by default one per usable core.
 

@@ -49,6 +49,10 @@ class Engine(Protocol):
     when it is known but cannot run yet.
     """
 
+    @property
+    def name(self) -> str:
+        """What runs the networks: ``onnxruntime``, in this process, or ``triton``."""
+
     async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run ``model`` and return its outputs by name.
 

@@ -94,6 +94,8 @@ class TritonEngine:
     network is first asked for, and again from time to time and after every failure.
     """
 
+    name = "triton"
+
     def __init__(self, address: str, repository: Path) -> None:
         """Ask the server at ``address`` (``host:port``), which need not be there yet. Raises FIELD_INVALID."""
         self._address = _checked_address(address)

@@ -44,6 +44,11 @@ class Understanding:
         self._engine = engine
 
     @property
+    def engine(self) -> str:
+        """The name of what runs the networks."""
+        return self._engine.name
+
+    @property
     def expression_model(self) -> ModelMetadata:
         """The expression network. Raises MODEL_UNKNOWN when the repository lacks it."""
         return self._engine.metadata(EXPRESSION_MODEL)

@@ -120,7 +120,7 @@ class FaceReader:
     @property
     def codec_model(self) -> descriptors_pb2.Model:
         """The codec model that frames have to be of."""
-        return _packed_model(CODEC_NAME, CODEC_VERSION, self._codec.model_hash)
+        return _packed_model(CODEC_NAME, CODEC_VERSION, self._codec.model_hash, self._codec.engine.name)
 
     async def canary(self) -> None:
         """Code and decode one face; raises when that fails."""
@@ -151,7 +151,7 @@ class ExpressionService(understanding_pb2_grpc.ExpressionServiceServicer):
             confidences = await self._of_view(recogniser, request.face)
         return understanding_pb2.RecognizeResponse(
             expression=pack_expression(confidences, recogniser.classes),
-            model=_model(model),
+            model=_model(model, self._understanding.engine),
             timings=current_clock().timings(),
         )
 
@@ -190,7 +190,8 @@ class VerificationService(understanding_pb2_grpc.VerificationServiceServicer):
         check_model_name(request.model, model, "model")
         embeddings = await self._embed([request.face], ["face"])
         return understanding_pb2.EmbedResponse(
-            embedding=pack_embedding(embeddings[0], model), timings=current_clock().timings()
+            embedding=pack_embedding(embeddings[0], model, self._understanding.engine),
+            timings=current_clock().timings(),
         )
 
     async def Compare(
@@ -213,7 +214,7 @@ class VerificationService(understanding_pb2_grpc.VerificationServiceServicer):
             score=decision.score,
             threshold=decision.threshold,
             operating_point=request.operating_point,
-            model=_model(decision.model),
+            model=_model(decision.model, self._understanding.engine),
             timings=current_clock().timings(),
         )
 
@@ -273,7 +274,10 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
                 await self._answer(faces, values, portions, models)
         return understanding_pb2.UnderstandResponse(
             faces=faces,
-            models=[*([self._reader.codec_model] if any(coded) else []), *map(_model, models.values())],
+            models=[
+                *([self._reader.codec_model] if any(coded) else []),
+                *(_model(model, self._understanding.engine) for model in models.values()),
+            ],
             timings=current_clock().timings(),
         )
 
@@ -294,7 +298,7 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
             confidences, embeddings = await self._understanding.both_of_latents(latents)
         for face, confidence, embedding in zip(faces, confidences, embeddings, strict=True):
             face.expression.CopyFrom(pack_expression(confidence))
-            face.embedding.CopyFrom(pack_embedding(embedding, model))
+            face.embedding.CopyFrom(pack_embedding(embedding, model, self._understanding.engine))
 
     async def _answer(
         self,
@@ -314,7 +318,7 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         if embeddings is not None:
             model = models[understanding_pb2.TASK_EMBEDDING]
             for face, row in zip(faces, embeddings.result(), strict=True):
-                face.embedding.CopyFrom(pack_embedding(row, model))
+                face.embedding.CopyFrom(pack_embedding(row, model, self._understanding.engine))
 
 
 @contextmanager
@@ -411,13 +415,13 @@ def pack_expression(
     )
 
 
-def pack_embedding(vector: NDArray[np.float32], model: ModelMetadata) -> understanding_pb2.Embedding:
-    """Return the message of an embedding (512,) with the model that made it."""
-    return understanding_pb2.Embedding(vector=pack_vector(vector), model=_model(model))
+def pack_embedding(vector: NDArray[np.float32], model: ModelMetadata, engine: str) -> understanding_pb2.Embedding:
+    """Return the message of an embedding (512,) with the model that made it, run by ``engine``."""
+    return understanding_pb2.Embedding(vector=pack_vector(vector), model=_model(model, engine))
 
 
-def _model(metadata: ModelMetadata) -> descriptors_pb2.Model:
-    return _packed_model(metadata.name, metadata.version, metadata.hash)
+def _model(metadata: ModelMetadata, engine: str) -> descriptors_pb2.Model:
+    return _packed_model(metadata.name, metadata.version, metadata.hash, engine)
 
 
 # Only ever copied into answers.

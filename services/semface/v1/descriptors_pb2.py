@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csemface/v1/descriptors.proto\x12\nsemface.v1\"~\n\x0b\x44\x65scriptors\x12\r\n\x05shape\x18\x01 \x01(\x0c\x12\x0f\n\x07texture\x18\x02 \x01(\x0c\x12\x12\n\nexpression\x18\x03 \x01(\x0c\x12\x10\n\x08rotation\x18\x04 \x01(\x0c\x12\x13\n\x0btranslation\x18\x05 \x01(\x0c\x12\x14\n\x0cillumination\x18\x06 \x01(\x0c\"4\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04hash\x18\x03 \x01(\x06\"C\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x02 \x01(\x02\x12\x10\n\x08total_ms\x18\x03 \x01(\x02*j\n\x07Portion\x12\x17\n\x13PORTION_UNSPECIFIED\x10\x00\x12\x14\n\x10PORTION_IDENTITY\x10\x01\x12\x16\n\x12PORTION_EXPRESSION\x10\x02\x12\x18\n\x14PORTION_ILLUMINATION\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csemface/v1/descriptors.proto\x12\nsemface.v1\"~\n\x0b\x44\x65scriptors\x12\r\n\x05shape\x18\x01 \x01(\x0c\x12\x0f\n\x07texture\x18\x02 \x01(\x0c\x12\x12\n\nexpression\x18\x03 \x01(\x0c\x12\x10\n\x08rotation\x18\x04 \x01(\x0c\x12\x13\n\x0btranslation\x18\x05 \x01(\x0c\x12\x14\n\x0cillumination\x18\x06 \x01(\x0c\"D\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0c\n\x04hash\x18\x03 \x01(\x06\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\"C\n\x07Timings\x12\x10\n\x08queue_ms\x18\x01 \x01(\x02\x12\x14\n\x0cinference_ms\x18\x02 \x01(\x02\x12\x10\n\x08total_ms\x18\x03 \x01(\x02*j\n\x07Portion\x12\x17\n\x13PORTION_UNSPECIFIED\x10\x00\x12\x14\n\x10PORTION_IDENTITY\x10\x01\x12\x16\n\x12PORTION_EXPRESSION\x10\x02\x12\x18\n\x14PORTION_ILLUMINATION\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'semface.v1.descriptors_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PORTION']._serialized_start=295
-  _globals['_PORTION']._serialized_end=401
+  _globals['_PORTION']._serialized_start=311
+  _globals['_PORTION']._serialized_end=417
   _globals['_DESCRIPTORS']._serialized_start=44
   _globals['_DESCRIPTORS']._serialized_end=170
   _globals['_MODEL']._serialized_start=172
-  _globals['_MODEL']._serialized_end=224
-  _globals['_TIMINGS']._serialized_start=226
-  _globals['_TIMINGS']._serialized_end=293
+  _globals['_MODEL']._serialized_end=240
+  _globals['_TIMINGS']._serialized_start=242
+  _globals['_TIMINGS']._serialized_end=309
 # @@protoc_insertion_point(module_scope)

@@ -105,22 +105,28 @@ class Model(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the model, as in the model repository, such as "face_verification"."""
     version: _builtins.str
     """Version of the model, such as "1"."""
     hash: _builtins.int
     """The first 8 bytes of the SHA-256 of the model's files, read as a big-endian number."""
+    engine: _builtins.str
+    """What ran the model in this answer: "onnxruntime", inside the service, or "triton". Empty in requests, and no part of
+    what a model is: answers of one model compare whatever ran it.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
         hash: _builtins.int = ...,
+        engine: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "hash", b"hash", "name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
