@@ -42,9 +42,13 @@ def ask(questions: list[Question], rounds: int) -> list[list[float]]:
         for one, taken in zip(questions, seconds, strict=True):
             started = time.perf_counter()
             connection = connections[one.port]
-            connection.request(one.method, one.path, one.body, {"Content-Type": BITSTREAM_TYPE})
-            answer = connection.getresponse()
-            answer.read()
+            try:
+                connection.request(one.method, one.path, one.body, {"Content-Type": BITSTREAM_TYPE})
+                answer = connection.getresponse()
+                answer.read()
+            except ConnectionError as error:
+                # Of a broken pipe the command line thinks that nobody reads what it prints.
+                raise RuntimeError(f"{one.path}: {error}") from error
             if answer.status not in (200, 201):
                 raise RuntimeError(f"{one.path} answered {answer.status}")
             taken.append(time.perf_counter() - started)

@@ -254,7 +254,9 @@ async def _over_http(settings: StackSettings, redis_url: str, frame: bytes, roun
                 Question(bare_port, "POST", "/bare", frame),
             )
             await _ask(caller, [Question(gateway, "PUT", "/v1/subjects/probe", frame)], 1)
-            await _ask(caller, [verify, identify, bare], WARM_UP)
+            # One after the other: the first of many subjects takes a minute, in which the others' connections close.
+            for one in (identify, verify, bare):
+                await _ask(caller, [one], WARM_UP)
             (identified,), _ = await _ask(caller, [identify], rounds)
             (verified, plain), _ = await _ask(caller, [verify, bare], rounds)
             _, verify_processor = await _ask(caller, [verify], rounds)

@@ -1,6 +1,8 @@
 import asyncio
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,6 +135,35 @@ async def test_a_saved_index_is_sealed_caught_up_and_forgets_who_was_erased(
     assert not saved.path(tenant).exists()
     saved.path(tenant).write_bytes(b"damaged")
     assert await who(directory(store, tenant, saved), 1) == ["subject-b"]
+
+
+async def test_searches_go_on_while_the_index_is_saved_and_who_is_erased_meanwhile_is_not_in_the_file(
+    store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = SavedIndexes(tmp_path / "indexes")
+    one = directory(store, tenant, saved)
+    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(2)], EVENT)
+    assert await who(one, 1) == ["s1"]
+    begun, go_on, write = threading.Event(), threading.Event(), SavedIndexes.write
+
+    def slow_write(*arguments: Any) -> Path:
+        begun.set()
+        assert go_on.wait(10)
+        return write(*arguments)
+
+    monkeypatch.setattr(SavedIndexes, "write", slow_write)
+    saving = asyncio.create_task(one.save())
+    await asyncio.to_thread(begun.wait, 10)
+    assert await who(one, 1) == ["s1"]
+    await store.remove(tenant, store.protection(tenant).pseudonym("s1"), ERASE)
+    assert await who(one, 1) == []
+    go_on.set()
+    await saving
+    assert not list(saved.folder.iterdir())
+    await one.save()
+    found = saved.read(store.protection(tenant), 1000)
+    assert found is not None
+    assert len(found[0]) == 1
 
 
 async def test_a_long_index_is_sealed_in_parts_none_of_which_can_be_moved(

@@ -45,6 +45,9 @@ class TenantDirectory:
         self._loaded = False
         self._unsaved = False
         self._saved_at = 0.0
+        self._saving = asyncio.Lock()
+        self._erasures = 0
+        """How often the saved index was dropped: what was copied before must not become it."""
 
     @property
     def index(self) -> TemplateIndex:
@@ -67,22 +70,40 @@ class TenantDirectory:
     async def refresh(self) -> None:
         """Bring the index up to date, take out what has expired, and save it from time to time."""
         async with self._lock:
-            protection = await self._catch_up()
+            await self._catch_up()
             await self._store.remove_expired(self._tenant)
-            if self._saved and self._unsaved and time.monotonic() - self._saved_at >= SAVE_SECONDS:
-                await self._save(protection)
+        if time.monotonic() - self._saved_at >= SAVE_SECONDS:
+            await self.save()
 
     async def save(self) -> None:
-        """Save the index where it changed since."""
-        async with self._lock:
-            if self._saved and self._unsaved and self._position is not None:
-                await self._save(self._store.protection(self._tenant))
-
-    async def _save(self, protection: TenantProtection) -> None:
-        if self._saved is None or self._position is None or self._key != protection.active:
+        """Save the index where it changed since. Searches go on meanwhile: of a million, a save takes seconds."""
+        if self._saved is None:
             return
-        await asyncio.to_thread(self._saved.write, protection, self._index, self._position)
-        self._unsaved, self._saved_at = False, time.monotonic()
+        async with self._saving:
+            async with self._lock:
+                protection, position = self._store.protection(self._tenant), self._position
+                if not self._unsaved or position is None or self._key != protection.active:
+                    return
+                snapshot, erasures = await asyncio.to_thread(self._index.snapshot), self._erasures
+                self._unsaved, self._saved_at = False, time.monotonic()
+            writing = asyncio.create_task(asyncio.to_thread(self._saved.write, protection, snapshot, position))
+            try:
+                written = await asyncio.shield(writing)
+            except BaseException:
+                # A thread cannot be stopped, and the next save writes where this one does.
+                await asyncio.wait([writing])
+                self._unsaved = True
+                raise
+            async with self._lock:
+                if erasures == self._erasures:
+                    self._saved.keep(self._tenant, written)
+                else:
+                    written.unlink()
+
+    def _drop_saved(self) -> None:
+        if self._saved is not None:
+            self._saved.drop(self._tenant)
+            self._erasures += 1
 
     async def _catch_up(self) -> TenantProtection:
         protection = self._store.protection(self._tenant)
@@ -120,9 +141,9 @@ class TenantDirectory:
             return
         records = await self._store.get_pseudonyms(self._tenant, pseudonyms)
         gone = [self._index.remove(pseudonym) for pseudonym in pseudonyms if pseudonym not in records]
-        if any(gone) and self._saved is not None:
+        if any(gone):
             # What was erased may not stay in the file either; it is written again soon.
-            self._saved.drop(self._tenant)
+            self._drop_saved()
         entries = [self._entry(pseudonym, record, protection) for pseudonym, record in records.items()]
         # Where the subjects become many with these, that takes a second.
         await asyncio.to_thread(self._index.add, entries)
@@ -135,8 +156,7 @@ class TenantDirectory:
         async for values in self._store.values(self._tenant):
             entries = await asyncio.to_thread(self._opened, values, protection)
             await asyncio.to_thread(index.add, entries)
-        if self._saved is not None:
-            self._saved.drop(self._tenant)
+        self._drop_saved()
         self._index, self._position, self._unsaved = index, position, True
         _log.info("index read", subjects=len(index), seconds=round(time.perf_counter() - started, 3))
 

@@ -51,6 +51,21 @@ class Found:
     compared: int
 
 
+Subject = tuple[bytes, str, Model, tuple[str, ...]]
+"""Pseudonym, name, model and groups."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A copy of all that is in an index: of N ``subjects`` the ``codes`` (N, 512), ``scales`` (N,) and ends (N,)."""
+
+    subjects: list[Subject]
+    codes: Codes
+    scales: Vector
+    expires: NDArray[np.float64]
+    """In seconds since 1970; infinite for those who stay."""
+
+
 class TemplateIndex:
     """Subjects with their templates; rows move when one is taken out."""
 
@@ -58,7 +73,7 @@ class TemplateIndex:
         """Start empty; compare whole with up to ``exact_limit`` subjects, beyond it with those whom a screen leaves."""
         self._exact_limit = exact_limit
         self._rows: dict[bytes, int] = {}
-        self._entries: list[tuple[bytes, str, Model, tuple[str, ...]]] = []
+        self._entries: list[Subject] = []
         self._codes: Codes = np.zeros((FIRST_CAPACITY, EMBEDDING_SIZE), np.int8)
         self._scales: Vector = np.zeros(FIRST_CAPACITY, np.float32)
         self._expires: NDArray[np.float64] = np.full(FIRST_CAPACITY, np.inf)
@@ -145,9 +160,12 @@ class TemplateIndex:
         """Return with how many templates a search compares."""
         return len(self._entries) if group is None else len(self._groups.get(group, ()))
 
-    def entries(self) -> list[Entry]:
-        """Return everything that is in the index."""
-        return self._entries_of(range(len(self)))
+    def snapshot(self) -> Snapshot:
+        """Return a copy, which stays as it is whatever happens to the index."""
+        end = len(self)
+        return Snapshot(
+            self._entries.copy(), self._codes[:end].copy(), self._scales[:end].copy(), self._expires[:end].copy()
+        )
 
     def entries_in_parts(self, size: int) -> Iterator[list[Entry]]:
         """Yield everything that is in the index, ``size`` entries at a time."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from semface.client import Model
 from semface.errors import SemfaceError
-from semface.gateway.enrolled.index import Entry, TemplateIndex
+from semface.gateway.enrolled.index import Entry, Snapshot, TemplateIndex
 from semface.gateway.enrolled.key_ring import NONCE_BYTES
 from semface.gateway.enrolled.protection import PSEUDONYM_BYTES, TAG_BYTES, TenantProtection
 
@@ -20,8 +20,10 @@ PART_BYTES: Final = 1 << 28
 """What is sealed at once: AES-GCM takes no 2 GiB."""
 SEALED_PART_BYTES: Final = NONCE_BYTES + PART_BYTES + TAG_BYTES
 
+ENTRIES_AT_ONCE: Final = 4096
+
 _HEADER: Final = struct.Struct("<8sHI")
-_MAGIC: Final = b"semidx2\n"
+_MAGIC: Final = b"semidx3\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,13 @@ class SavedIndexes:
         """Return the file of ``tenant``."""
         return self.folder / f"{tenant}.index"
 
-    def write(self, protection: TenantProtection, index: TemplateIndex, position: str) -> None:
-        """Keep ``index``, which is as the stream of changes was at ``position``."""
+    def write(self, protection: TenantProtection, snapshot: Snapshot, position: str) -> Path:
+        """Write ``snapshot`` of an index, which is as the stream of changes was at ``position``, to a file beside.
+
+        It counts only once ``keep`` is called.
+        """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        plain = memoryview(_packed(index, position))
+        plain = memoryview(_packed(snapshot, position))
         starts = range(0, len(plain), PART_BYTES)
         header = _HEADER.pack(_MAGIC, protection.active, len(starts))
         fresh = self.folder / f"{protection.tenant}.{os.getpid()}.new"
@@ -46,7 +51,11 @@ class SavedIndexes:
             for number, start in enumerate(starts):
                 part = plain[start : start + PART_BYTES]
                 file.write(protection.seal(part, _context(header, number, protection.tenant)))
-        fresh.replace(self.path(protection.tenant))
+        return fresh
+
+    def keep(self, tenant: str, written: Path) -> None:
+        """Let what was ``written`` be the saved index of ``tenant``."""
+        written.replace(self.path(tenant))
 
     def read(self, protection: TenantProtection, exact_limit: int) -> tuple[TemplateIndex, str] | None:
         """Return the index of a tenant and its position; None where there is none that can be used."""
@@ -80,23 +89,23 @@ def _context(header: bytes, part: int, tenant: str) -> bytes:
     return b"semface index\0" + header + part.to_bytes(4, "little") + tenant.encode()
 
 
-def _packed(index: TemplateIndex, position: str) -> bytes:
-    entries = index.entries()
-    models = list(dict.fromkeys(entry.model for entry in entries))
+def _packed(snapshot: Snapshot, position: str) -> bytes:
+    subjects = snapshot.subjects
+    models = list(dict.fromkeys(model for _, _, model, _ in subjects))
     numbers = {model: number for number, model in enumerate(models)}
     told: dict[str, Any] = {
         "position": position,
         "models": [[model.name, model.version, model.hash] for model in models],
-        "subjects": [entry.subject for entry in entries],
-        "groups": {str(row): entry.groups for row, entry in enumerate(entries) if entry.groups},
+        "subjects": [subject for _, subject, _, _ in subjects],
+        "groups": {str(row): groups for row, (_, _, _, groups) in enumerate(subjects) if groups},
     }
     arrays: dict[str, Any] = {
         "told": np.frombuffer(json.dumps(told).encode(), np.uint8),
-        "pseudonyms": np.frombuffer(b"".join(entry.pseudonym for entry in entries), np.uint8),
-        "codes": np.array([entry.codes for entry in entries], np.int8),
-        "scales": np.array([entry.scale for entry in entries], np.float32),
-        "expires": np.array([entry.expires_at or 0.0 for entry in entries]),
-        "model": np.array([numbers[entry.model] for entry in entries], np.uint32),
+        "pseudonyms": np.frombuffer(b"".join(pseudonym for pseudonym, _, _, _ in subjects), np.uint8),
+        "codes": snapshot.codes,
+        "scales": snapshot.scales,
+        "expires": snapshot.expires,
+        "model": np.array([numbers[model] for _, _, model, _ in subjects], np.uint32),
     }
     file = io.BytesIO()
     np.savez(file, **arrays)
@@ -107,29 +116,22 @@ def _unpacked(plain: bytes, exact_limit: int) -> tuple[TemplateIndex, str]:
     with np.load(io.BytesIO(plain), allow_pickle=False) as arrays:
         told = json.loads(arrays["told"].tobytes())
         names = arrays["pseudonyms"].tobytes()
-        pseudonyms = [names[start : start + PSEUDONYM_BYTES] for start in range(0, len(names), PSEUDONYM_BYTES)]
-        models = [Model(*model) for model in told["models"]]
-        columns = zip(
-            pseudonyms,
-            told["subjects"],
-            arrays["model"],
-            arrays["codes"],
-            arrays["scales"],
-            arrays["expires"],
-            strict=True,
+        codes, scales, expires, model = (arrays[name] for name in ("codes", "scales", "expires", "model"))
+    models = [Model(*of) for of in told["models"]]
+
+    def entry(row: int) -> Entry:
+        return Entry(
+            names[row * PSEUDONYM_BYTES : (row + 1) * PSEUDONYM_BYTES],
+            told["subjects"][row],
+            models[model[row]],
+            codes[row],
+            float(scales[row]),
+            None if np.isinf(expires[row]) else float(expires[row]),
+            tuple(told["groups"].get(str(row), ())),
         )
-        entries = [
-            Entry(
-                name,
-                subject,
-                models[model],
-                codes,
-                float(scale),
-                expires or None,
-                tuple(told["groups"].get(str(row), ())),
-            )
-            for row, (name, subject, model, codes, scale, expires) in enumerate(columns)
-        ]
+
     index = TemplateIndex(exact_limit)
-    index.add(entries)
+    # Some at a time: an array of many holds the interpreter while it is made.
+    for start in range(0, len(codes), ENTRIES_AT_ONCE):
+        index.add([entry(row) for row in range(start, min(start + ENTRIES_AT_ONCE, len(codes)))])
     return index, told["position"]
