@@ -3,7 +3,6 @@
 Knows arrays and names, no transport.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +16,7 @@ from semface.extraction.alignment import CROP_SIZE, Square, crop_face, face_squa
 from semface.extraction.detection import DetectorOptions, FaceDetector
 from semface.extraction.quality import QualityFactors
 from semface.extraction.reading_order import reading_order
-from semface.inference.engine import Engine, ModelMetadata
+from semface.inference.engine import Engine, ModelMetadata, Worker
 from semface.tracing.spans import span
 
 DESCRIPTION_MODEL: Final = "descriptor_extraction"
@@ -91,14 +90,17 @@ class Extractor:
 
         All go through the network in one call.
         """
+        return await self._engine.work_through(lambda worker: self._extract(worker, rgb))
+
+    async def _extract(self, worker: Worker, rgb: NDArray[np.uint8]) -> list[Face]:
         with span("detect"):
-            found = await self._detector.detect(rgb)
+            found = await self._detector.search(worker, rgb)
         largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
         seen = [largest[index] for index in reading_order([face.box for face in largest])]
         squares = [face_square(face.box) for face in seen]
         with span("describe"):
-            crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
-            descriptors, cosines = await self._run(crops)
+            crops = await worker.compute(lambda: [crop_face(rgb, square) for square in squares])
+            descriptors, cosines = await _described(worker, crops)
         return [
             Face(
                 face.box,
@@ -138,14 +140,7 @@ class Extractor:
 
     async def describe(self, crops: Sequence[NDArray[np.uint8]]) -> Descriptors:
         """Return the descriptors (N, 257) of N ``crops`` uint8 (112, 112, 3) in one call of the network."""
-        return (await self._run(crops))[0]
-
-    async def _run(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[Descriptors, NDArray[np.float32]]:
-        """Return the descriptors (N, 257) of N crops and the identity cosine (N,), 0 to 1, to expect of each."""
-        if not crops:
-            return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
-        outputs = await self._engine.infer(DESCRIPTION_MODEL, {"crops": np.stack(crops)})
-        return outputs["descriptors"], outputs["quality"][:, 0]
+        return (await _described(self._engine, crops))[0]
 
     async def probe(self) -> None:
         """Run every network once on noise; raises when one cannot run or does not answer with finite numbers."""
@@ -155,7 +150,17 @@ class Extractor:
             outputs = await self._engine.infer(name, {"images": images})
             _require_finite(name, *outputs.values())
         crop = random.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
-        _require_finite(DESCRIPTION_MODEL, *await self._run([crop]))
+        _require_finite(DESCRIPTION_MODEL, *await _described(self._engine, [crop]))
+
+
+async def _described(
+    engine: Engine | Worker, crops: Sequence[NDArray[np.uint8]]
+) -> tuple[Descriptors, NDArray[np.float32]]:
+    """Return the descriptors (N, 257) of N crops and the identity cosine (N,), 0 to 1, to expect of each."""
+    if not crops:
+        return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
+    outputs = await engine.infer(DESCRIPTION_MODEL, {"crops": np.stack(crops)})
+    return outputs["descriptors"], outputs["quality"][:, 0]
 
 
 def _side(box: NDArray[np.float32]) -> float:
