@@ -15,8 +15,16 @@ CROP_SCALE: Final = 1.2
 CROP_SIZE: Final = recognisers.CROP_SIZE
 """Side in pixels of the crop that the extraction network takes."""
 
+Picture = NDArray[np.uint8] | Image.Image
+"""An upright photograph: RGB uint8 (H, W, 3), or an image in RGB, of which no copy has to be made."""
+
 Square = tuple[float, float, float]
 """Left, top and side of an axis-aligned square, in pixels of the upright photograph."""
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Return width and height of ``picture``."""
+    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
 
 
 def face_square(box: ArrayLike) -> Square:
@@ -51,13 +59,17 @@ def _region(square: Square, size: int) -> tuple[int, int, int, int]:
     return floor(left - reach), floor(top - reach), ceil(left + side + reach), ceil(top + side + reach)
 
 
-def crop_face(rgb: NDArray[np.uint8], square: Square, size: int = CROP_SIZE) -> NDArray[np.uint8]:
-    """Return the ``square`` of picture ``rgb`` uint8 (H, W, 3) as uint8 (size, size, 3); black outside the picture."""
+def crop_face(picture: Picture, square: Square, size: int = CROP_SIZE) -> NDArray[np.uint8]:
+    """Return the ``square`` of ``picture`` as uint8 (size, size, 3); black outside the picture."""
+    width, height = size_of(picture)
     x0, y0, x1, y1 = _region(square, size)
-    x0, y0 = max(x0, 0), max(y0, 0)
-    # Only this part is copied into an image, however large the picture is.
-    part = rgb[y0 : max(y1, y0), x0 : max(x1, x0)]
-    if not part.size:
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    if x0 >= x1 or y0 >= y1:
         return np.zeros((size, size, 3), np.uint8)
+    # Only this part is copied, however large the picture is.
+    if isinstance(picture, Image.Image):
+        part = picture.crop((x0, y0, x1, y1))
+    else:
+        part = Image.fromarray(picture[y0:y1, x0:x1])
     left, top, side = square
-    return np.asarray(resample(Image.fromarray(part), (left - x0, top - y0, side), size))
+    return np.asarray(resample(part, (left - x0, top - y0, side), size))

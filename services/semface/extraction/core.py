@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
-from semface.extraction.alignment import CROP_SIZE, Square, crop_face, face_square
+from semface.extraction.alignment import CROP_SIZE, Picture, Square, crop_face, face_square, size_of
 from semface.extraction.detection import DetectorOptions, FaceDetector
 from semface.extraction.quality import QualityFactors
 from semface.extraction.reading_order import reading_order
@@ -85,40 +85,39 @@ class Extractor:
         """Return the networks that find and describe. Raises MODEL_UNKNOWN when the repository lacks one."""
         return [self._engine.metadata(name) for name in MODELS]
 
-    async def extract(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Return every face in ``rgb`` uint8 (H, W, 3), good or not, in reading order; perhaps none.
+    async def extract(self, picture: Picture) -> list[Face]:
+        """Return every face in ``picture``, good or not, in reading order; perhaps none.
 
         All go through the network in one call.
         """
-        return await self._engine.work_through(lambda worker: self._extract(worker, rgb))
+        return await self._engine.work_through(lambda worker: self._extract(worker, picture))
 
-    async def _extract(self, worker: Worker, rgb: NDArray[np.uint8]) -> list[Face]:
+    async def _extract(self, worker: Worker, picture: Picture) -> list[Face]:
         with span("detect"):
-            found = await self._detector.search(worker, rgb)
+            found = await self._detector.search(worker, picture)
         largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
         seen = [largest[index] for index in reading_order([face.box for face in largest])]
         squares = [face_square(face.box) for face in seen]
         with span("describe"):
-            crops = await worker.compute(lambda: [crop_face(rgb, square) for square in squares])
+            crops = await worker.compute(lambda: [crop_face(picture, square) for square in squares])
             descriptors, cosines = await _described(worker, crops)
+        size = size_of(picture)
         return [
             Face(
                 face.box,
                 square,
                 face.landmarks,
                 face.confidence,
-                QualityFactors.measure(
-                    crop, face.box, face.landmarks, rgb.shape[:2], face.confidence, row, float(cosine)
-                ),
+                QualityFactors.measure(crop, face.box, face.landmarks, size, face.confidence, row, float(cosine)),
                 row,
                 crop,
             )
             for face, square, crop, row, cosine in zip(seen, squares, crops, descriptors, cosines, strict=True)
         ]
 
-    async def extract_some(self, rgb: NDArray[np.uint8]) -> list[Face]:
+    async def extract_some(self, picture: Picture) -> list[Face]:
         """Return as ``extract``, but raise NO_FACE, or LOW_QUALITY where no face reaches ``minimum_quality``."""
-        faces = await self.extract(rgb)
+        faces = await self.extract(picture)
         if not faces:
             raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
         best = max(faces, key=lambda face: face.quality)
@@ -127,12 +126,12 @@ class Extractor:
             raise SemfaceError(Reason.LOW_QUALITY, f"{told}: {best.factors.complaint}", field="image")
         return faces
 
-    async def extract_only(self, rgb: NDArray[np.uint8], *, largest: bool = False) -> Face:
-        """Return the one face in ``rgb`` that reaches ``minimum_quality``; raises what ``extract_some`` raises.
+    async def extract_only(self, picture: Picture, *, largest: bool = False) -> Face:
+        """Return the one face in ``picture`` that reaches ``minimum_quality``; raises what ``extract_some`` raises.
 
         Of several the ``largest`` will do, or SEVERAL_FACES is raised.
         """
-        good = [face for face in await self.extract_some(rgb) if face.quality >= self.minimum_quality]
+        good = [face for face in await self.extract_some(picture) if face.quality >= self.minimum_quality]
         if len(good) > 1 and not largest:
             message = f"the photograph shows {len(good)} faces where one is wanted"
             raise SemfaceError(Reason.SEVERAL_FACES, message, field="image")

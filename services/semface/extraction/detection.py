@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semface.extraction.alignment import resample
+from semface.extraction.alignment import Picture, resample, size_of
 from semface.extraction.pyramid import LEVEL_MARGIN, SURROUNDINGS, Halved, Level, canvas_size, draw, lay_out
 from semface.inference.engine import Arrays, Engine, Worker
 
@@ -60,9 +60,6 @@ LENIENT: Final = _Look(0.05, 0.02, 0.8, smallest=0.5)
 Chosen on FER+ training pictures, and on pictures without faces: small windows would be taken for faces there.
 """
 
-LEAST_SHRINKING: Final = 2
-"""Squares come from a picture halved as often as leaves them this many times as large as a network sees them."""
-
 SMALL_PICTURE_FACE: Final = 0.4
 """In a small picture, faces down to this fraction of its shorter side are sought."""
 
@@ -88,13 +85,13 @@ class FaceDetector:
         self._engine = engine
         self._options = options or DetectorOptions()
 
-    async def detect(self, rgb: NDArray[np.uint8]) -> list[Detection]:
-        """Return the faces in ``rgb`` uint8 (H, W, 3), the most certain first."""
-        return await self._engine.work_through(lambda worker: self.search(worker, rgb))
+    async def detect(self, picture: Picture) -> list[Detection]:
+        """Return the faces in ``picture``, the most certain first."""
+        return await self._engine.work_through(lambda worker: self.search(worker, picture))
 
-    async def search(self, worker: Worker, rgb: NDArray[np.uint8]) -> list[Detection]:
+    async def search(self, worker: Worker, picture: Picture) -> list[Detection]:
         """Do with ``worker`` what ``detect`` does."""
-        height, width = rgb.shape[:2]
+        width, height = size_of(picture)
         shorter = min(height, width)
         smallest = max(
             min(self._options.minimum_face, SMALL_PICTURE_FACE * shorter),
@@ -103,12 +100,12 @@ class FaceDetector:
         levels = lay_out((width, height), WINDOW, smallest, LARGEST_FACE * shorter)
         if not levels:
             return []
-        picture, canvas = await worker.compute(_prepare, rgb, levels)
+        halved, canvas = await worker.compute(_prepare, picture, levels)
         windows = await worker.infer("face_detection_proposal", {"images": canvas})
         for look in (STRICT, LENIENT):
             boxes = self._propose(windows, levels, look.smallest * shorter, look.proposal)
-            boxes = await self._refine(worker, picture, boxes, look.refinement)
-            boxes, landmarks, scores = await self._finish(worker, picture, boxes, look.output)
+            boxes = await self._refine(worker, halved, boxes, look.refinement)
+            boxes, landmarks, scores = await self._finish(worker, halved, boxes, look.output)
             if len(boxes):
                 break
         order = np.argsort(-scores, kind="stable")
@@ -121,23 +118,23 @@ class FaceDetector:
         boxes = _moved(boxes[kept], moves[kept])
         return boxes[non_maximum_suppression(boxes, scores[kept], 0.7)[: self._options.maximum_proposals]]
 
-    async def _refine(self, worker: Worker, picture: Halved, boxes: Floats, threshold: float) -> Floats:
+    async def _refine(self, worker: Worker, halved: Halved, boxes: Floats, threshold: float) -> Floats:
         if not len(boxes):
             return boxes
         squares = _squared(boxes)
-        outputs = await _stage(worker, "face_detection_refinement", picture, squares, 24)
+        outputs = await _stage(worker, "face_detection_refinement", halved, squares, 24)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         boxes = _moved(squares[sure], outputs["regression"][sure])
         return boxes[non_maximum_suppression(boxes, scores[sure], 0.7)]
 
     async def _finish(
-        self, worker: Worker, picture: Halved, boxes: Floats, threshold: float
+        self, worker: Worker, halved: Halved, boxes: Floats, threshold: float
     ) -> tuple[Floats, Floats, Floats]:
         if not len(boxes):
             return boxes, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
         squares = _squared(boxes)
-        outputs = await _stage(worker, "face_detection_output", picture, squares, 48)
+        outputs = await _stage(worker, "face_detection_output", halved, squares, 48)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         squares, scores = squares[sure], scores[sure]
@@ -149,8 +146,8 @@ class FaceDetector:
         return boxes[kept], landmarks[kept], scores[kept]
 
 
-async def _stage(worker: Worker, model: str, picture: Halved, squares: Floats, size: int) -> Arrays:
-    crops = await worker.compute(_crops, picture, squares, size)
+async def _stage(worker: Worker, model: str, halved: Halved, squares: Floats, size: int) -> Arrays:
+    crops = await worker.compute(_crops, halved, squares, size)
     return await worker.infer(model, {"images": crops})
 
 
@@ -217,20 +214,21 @@ def _kept(apart: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.array(kept, dtype=np.intp)
 
 
-def _prepare(rgb: NDArray[np.uint8], levels: tuple[Level, ...]) -> tuple[Halved, Floats]:
+def _prepare(picture: Picture, levels: tuple[Level, ...]) -> tuple[Halved, Floats]:
     """Return the picture, and the canvas with all its scales as input of the network."""
-    picture = Halved(Image.fromarray(rgb))
-    return picture, _normalise(np.asarray(draw(picture, levels))[None])
+    halved = Halved(picture if isinstance(picture, Image.Image) else Image.fromarray(picture))
+    return halved, _normalise(np.asarray(draw(halved, levels))[None])
 
 
-def _crops(picture: Halved, squares: Floats, size: int) -> Floats:
-    """Return the ``squares`` (N, 4) of ``picture`` as input (N, 3, size, size) of a network."""
-    parts = []
-    for x0, y0, x1, _ in squares.tolist():
-        halvings = picture.within((x1 - x0) / (LEAST_SHRINKING * size))
+def _crops(halved: Halved, squares: Floats, size: int) -> Floats:
+    """Return the ``squares`` (N, 4) of a picture as input (N, 3, size, size) of a network."""
+    # One under the other in one image, which is turned into an array at once.
+    strip = Image.new("RGB", (size, size * len(squares)))
+    for place, (x0, y0, x1, _) in enumerate(squares.tolist()):
+        halvings = halved.within((x1 - x0) / size)
         square = x0 / 2**halvings, y0 / 2**halvings, (x1 - x0) / 2**halvings
-        parts.append(resample(picture.times(halvings), square, size, SURROUNDINGS).tobytes())
-    return _normalise(np.frombuffer(b"".join(parts), np.uint8).reshape(-1, size, size, 3))
+        strip.paste(resample(halved.times(halvings), square, size, SURROUNDINGS), (0, size * place))
+    return _normalise(np.asarray(strip).reshape(-1, size, size, 3))
 
 
 @lru_cache(maxsize=16)
