@@ -40,8 +40,9 @@ def resample(image: Image.Image, square: Square, size: int, outside: tuple[int, 
     Bilinear, with a wider kernel when shrinking, so that nothing aliases.
     """
     left, top, side = square
-    x0, y0, x1, y1 = _region(square, size)
-    if x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height:
+    reach = _reach(side, size)
+    if min(left, top) < reach or left + side + reach > image.width or top + side + reach > image.height:
+        x0, y0, x1, y1 = _region(square, size)
         surrounded = Image.new(image.mode, (x1 - x0, y1 - y0), outside)
         part = max(x0, 0), max(y0, 0), min(x1, image.width), min(y1, image.height)
         if part[0] < part[2] and part[1] < part[3]:
@@ -51,11 +52,15 @@ def resample(image: Image.Image, square: Square, size: int, outside: tuple[int, 
     return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
+def _reach(side: float, size: int) -> float:
+    """Return how far beyond a square its kernel reaches: by one of its own pixels, at least one of the picture's."""
+    return max(side / size, 1.0) + 1
+
+
 def _region(square: Square, size: int) -> tuple[int, int, int, int]:
     """Return the whole pixels (x0, y0, x1, y1) that have a say when ``square`` is resampled to ``size``."""
     left, top, side = square
-    # The kernel reaches beyond the square by one of its own pixels, and at least by one of the picture's.
-    reach = max(side / size, 1.0) + 1
+    reach = _reach(side, size)
     return floor(left - reach), floor(top - reach), ceil(left + side + reach), ceil(top + side + reach)
 
 

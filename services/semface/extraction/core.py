@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import CROP_SIZE, Picture, Square, crop_face, face_square, size_of
-from semface.extraction.detection import DetectorOptions, FaceDetector
+from semface.extraction.detection import Detection, DetectorOptions, FaceDetector
 from semface.extraction.quality import QualityFactors
 from semface.extraction.reading_order import reading_order
 from semface.inference.engine import Engine, ModelMetadata, Worker
@@ -90,17 +90,9 @@ class Extractor:
 
         All go through the network in one call.
         """
-        return await self._engine.work_through(lambda worker: self._extract(worker, picture))
-
-    async def _extract(self, worker: Worker, picture: Picture) -> list[Face]:
-        with span("detect"):
-            found = await self._detector.search(worker, picture)
-        largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
-        seen = [largest[index] for index in reading_order([face.box for face in largest])]
-        squares = [face_square(face.box) for face in seen]
+        seen, squares, crops = await self._engine.work_through(lambda worker: self._cut_out(worker, picture))
         with span("describe"):
-            crops = await worker.compute(lambda: [crop_face(picture, square) for square in squares])
-            descriptors, cosines = await _described(worker, crops)
+            descriptors, cosines = await self._described(crops)
         size = size_of(picture)
         return [
             Face(
@@ -114,6 +106,17 @@ class Extractor:
             )
             for face, square, crop, row, cosine in zip(seen, squares, crops, descriptors, cosines, strict=True)
         ]
+
+    async def _cut_out(
+        self, worker: Worker, picture: Picture
+    ) -> tuple[list[Detection], list[Square], list[NDArray[np.uint8]]]:
+        """Return the faces of ``picture`` in reading order, with the square of each and what it shows."""
+        with span("detect"):
+            found = await self._detector.search(worker, picture)
+        largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
+        seen = [largest[index] for index in reading_order([face.box for face in largest])]
+        squares = [face_square(face.box) for face in seen]
+        return seen, squares, await worker.compute(lambda: [crop_face(picture, square) for square in squares])
 
     async def extract_some(self, picture: Picture) -> list[Face]:
         """Return as ``extract``, but raise NO_FACE, or LOW_QUALITY where no face reaches ``minimum_quality``."""
@@ -139,7 +142,14 @@ class Extractor:
 
     async def describe(self, crops: Sequence[NDArray[np.uint8]]) -> Descriptors:
         """Return the descriptors (N, 257) of N ``crops`` uint8 (112, 112, 3) in one call of the network."""
-        return (await _described(self._engine, crops))[0]
+        return (await self._described(crops))[0]
+
+    async def _described(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[Descriptors, NDArray[np.float32]]:
+        """Return the descriptors (N, 257) of N crops and the identity cosine (N,), 0 to 1, to expect of each."""
+        if not crops:
+            return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
+        outputs = await self._engine.infer(DESCRIPTION_MODEL, {"crops": np.stack(crops)})
+        return outputs["descriptors"], outputs["quality"][:, 0]
 
     async def probe(self) -> None:
         """Run every network once on noise; raises when one cannot run or does not answer with finite numbers."""
@@ -149,17 +159,7 @@ class Extractor:
             outputs = await self._engine.infer(name, {"images": images})
             _require_finite(name, *outputs.values())
         crop = random.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
-        _require_finite(DESCRIPTION_MODEL, *await _described(self._engine, [crop]))
-
-
-async def _described(
-    engine: Engine | Worker, crops: Sequence[NDArray[np.uint8]]
-) -> tuple[Descriptors, NDArray[np.float32]]:
-    """Return the descriptors (N, 257) of N crops and the identity cosine (N,), 0 to 1, to expect of each."""
-    if not crops:
-        return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
-    outputs = await engine.infer(DESCRIPTION_MODEL, {"crops": np.stack(crops)})
-    return outputs["descriptors"], outputs["quality"][:, 0]
+        _require_finite(DESCRIPTION_MODEL, *await self._described([crop]))
 
 
 def _side(box: NDArray[np.float32]) -> float:

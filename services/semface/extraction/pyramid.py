@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import floor, log2, sqrt
+from math import sqrt
 from typing import Final
 
 from PIL import Image
@@ -40,7 +40,7 @@ class Halved:
 
     def within(self, shrinking: float) -> int:
         """Return how often the picture may be halved where it is to be shrunk by ``shrinking`` in all."""
-        return max(floor(log2(shrinking)), 0)
+        return max(int(shrinking).bit_length() - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
