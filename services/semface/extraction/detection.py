@@ -53,7 +53,7 @@ class _Look:
     smallest: float = 0.0
 
 
-STRICT: Final = _Look(0.8, 0.7, 0.9)
+STRICT: Final = _Look(0.9, 0.7, 0.9)
 LENIENT: Final = _Look(0.05, 0.02, 0.8, smallest=0.5)
 """Second look at a picture in which the first one found nothing: tolerant, but only of a face that fills the picture.
 

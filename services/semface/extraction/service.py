@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -125,7 +125,7 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
             work.exception()
 
     def _models(self) -> list[descriptors_pb2.Model]:
-        return [pack_model(model.name, model.version, model.hash) for model in self._extractor.models()]
+        return [_packed_model(model.name, model.version, model.hash) for model in self._extractor.models()]
 
 
 def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
@@ -134,6 +134,10 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     service = ExtractionService(extractor, settings.image_limits, settings.max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
     return [Service("semface.v1.ExtractionService", add, extractor.probe, places=settings.max_decoding)]
+
+
+# Only ever copied into answers.
+_packed_model = lru_cache(maxsize=8)(pack_model)
 
 
 def pack_face(face: Face, place: int, track_id: int = 0, *, with_crop: bool = False) -> extraction_pb2.Face:
