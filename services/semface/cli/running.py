@@ -64,7 +64,7 @@ def run_loop(work: Coroutine[Any, Any, None]) -> None:
         runner.run(_until_signal(work))
 
 
-HEAP_LIMITS = {-8: 2, -3: 1 << 20, -1: 4 << 20}
+HEAP_LIMITS = {-8: 2, -3: 4 << 20, -1: 16 << 20}
 """Options of glibc's mallopt: arenas for all threads; bytes from which a block is mapped by itself; free bytes at the
 end of a heap from which they are given back. Pictures and tensors then leave no holes: a fifth less memory, for 2 %
 more processor time of an extraction."""

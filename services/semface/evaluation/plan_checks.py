@@ -6,7 +6,7 @@ form: at most one answer in a thousand may change at all.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from semface.codec.core import Codec
 from semface.codec.prior import ANALYSIS_MODEL, SYNTHESIS_MODEL, Latents
 from semface.descriptors import PORTION_SLICES, Descriptors, Portion
 from semface.extraction.core import DESCRIPTION_MODEL
-from semface.inference.engine import Arrays, Engine, ModelMetadata, join_rows, split_rows
+from semface.inference.engine import Arrays, Engine, ModelMetadata, Work, join_rows, split_rows
+from semface.inference.workers import LoopWorker
 from semface.meaning import DEFAULT_OPERATING_POINT
 from semface.understanding.core import EXPRESSION_MODEL, Understanding
 
@@ -28,6 +29,7 @@ MOST_SCORE_ERROR: Final = 0.01
 SYNTHESIS_ERRORS: Final = {"fp32": 1e-3, "fp16": 1e-3, "int8": 1e-2}
 """Largest error of g_s by precision, in standard deviations of each descriptor."""
 
+Result = TypeVar("Result")
 Crops = NDArray[np.uint8]
 
 
@@ -51,6 +53,10 @@ class SubstitutedEngine:
             return await self._below.infer(model, inputs)
         parts = split_rows(inputs, self.metadata(model).max_batch_size)
         return join_rows([self._run(part) for part in parts])
+
+    async def work_through(self, work: Work[Result]) -> Result:
+        """See :meth:`semface.inference.engine.Engine.work_through`."""
+        return await work(LoopWorker(self))
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`."""

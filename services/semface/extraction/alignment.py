@@ -15,8 +15,16 @@ CROP_SCALE: Final = 1.2
 CROP_SIZE: Final = recognisers.CROP_SIZE
 """Side in pixels of the crop that the extraction network takes."""
 
+Picture = NDArray[np.uint8] | Image.Image
+"""An upright photograph: RGB uint8 (H, W, 3), or an image in RGB, of which no copy has to be made."""
+
 Square = tuple[float, float, float]
 """Left, top and side of an axis-aligned square, in pixels of the upright photograph."""
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Return width and height of ``picture``."""
+    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
 
 
 def face_square(box: ArrayLike) -> Square:
@@ -32,8 +40,9 @@ def resample(image: Image.Image, square: Square, size: int, outside: tuple[int, 
     Bilinear, with a wider kernel when shrinking, so that nothing aliases.
     """
     left, top, side = square
-    x0, y0, x1, y1 = _region(square, size)
-    if x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height:
+    reach = _reach(side, size)
+    if min(left, top) < reach or left + side + reach > image.width or top + side + reach > image.height:
+        x0, y0, x1, y1 = _region(square, size)
         surrounded = Image.new(image.mode, (x1 - x0, y1 - y0), outside)
         part = max(x0, 0), max(y0, 0), min(x1, image.width), min(y1, image.height)
         if part[0] < part[2] and part[1] < part[3]:
@@ -43,21 +52,29 @@ def resample(image: Image.Image, square: Square, size: int, outside: tuple[int, 
     return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
+def _reach(side: float, size: int) -> float:
+    """Return how far beyond a square its kernel reaches: by one of its own pixels, at least one of the picture's."""
+    return max(side / size, 1.0) + 1
+
+
 def _region(square: Square, size: int) -> tuple[int, int, int, int]:
     """Return the whole pixels (x0, y0, x1, y1) that have a say when ``square`` is resampled to ``size``."""
     left, top, side = square
-    # The kernel reaches beyond the square by one of its own pixels, and at least by one of the picture's.
-    reach = max(side / size, 1.0) + 1
+    reach = _reach(side, size)
     return floor(left - reach), floor(top - reach), ceil(left + side + reach), ceil(top + side + reach)
 
 
-def crop_face(rgb: NDArray[np.uint8], square: Square, size: int = CROP_SIZE) -> NDArray[np.uint8]:
-    """Return the ``square`` of picture ``rgb`` uint8 (H, W, 3) as uint8 (size, size, 3); black outside the picture."""
+def crop_face(picture: Picture, square: Square, size: int = CROP_SIZE) -> NDArray[np.uint8]:
+    """Return the ``square`` of ``picture`` as uint8 (size, size, 3); black outside the picture."""
+    width, height = size_of(picture)
     x0, y0, x1, y1 = _region(square, size)
-    x0, y0 = max(x0, 0), max(y0, 0)
-    # Only this part is copied into an image, however large the picture is.
-    part = rgb[y0 : max(y1, y0), x0 : max(x1, x0)]
-    if not part.size:
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
+    if x0 >= x1 or y0 >= y1:
         return np.zeros((size, size, 3), np.uint8)
+    # Only this part is copied, however large the picture is.
+    if isinstance(picture, Image.Image):
+        part = picture.crop((x0, y0, x1, y1))
+    else:
+        part = Image.fromarray(picture[y0:y1, x0:x1])
     left, top, side = square
-    return np.asarray(resample(Image.fromarray(part), (left - x0, top - y0, side), size))
+    return np.asarray(resample(part, (left - x0, top - y0, side), size))

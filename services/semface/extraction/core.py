@@ -3,7 +3,6 @@
 Knows arrays and names, no transport.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
-from semface.extraction.alignment import CROP_SIZE, Square, crop_face, face_square
-from semface.extraction.detection import DetectorOptions, FaceDetector
+from semface.extraction.alignment import CROP_SIZE, Picture, Square, crop_face, face_square, size_of
+from semface.extraction.detection import Detection, DetectorOptions, FaceDetector
 from semface.extraction.quality import QualityFactors
 from semface.extraction.reading_order import reading_order
-from semface.inference.engine import Engine, ModelMetadata
+from semface.inference.engine import Engine, ModelMetadata, Worker
 from semface.tracing.spans import span
 
 DESCRIPTION_MODEL: Final = "descriptor_extraction"
@@ -91,37 +90,42 @@ class Extractor:
         """Return the networks that find and describe. Raises MODEL_UNKNOWN when the repository lacks one."""
         return [self._engine.metadata(name) for name in MODELS]
 
-    async def extract(self, rgb: NDArray[np.uint8]) -> list[Face]:
-        """Return every face in ``rgb`` uint8 (H, W, 3), good or not, in reading order; perhaps none.
+    async def extract(self, picture: Picture) -> list[Face]:
+        """Return every face in ``picture``, good or not, in reading order; perhaps none.
 
         All go through the network in one call.
         """
-        with span("detect"):
-            found = await self._detector.detect(rgb)
-        largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
-        seen = [largest[index] for index in reading_order([face.box for face in largest])]
-        squares = [face_square(face.box) for face in seen]
+        seen, squares, crops = await self._engine.work_through(lambda worker: self._cut_out(worker, picture))
         with span("describe"):
-            crops = await asyncio.to_thread(lambda: [crop_face(rgb, square) for square in squares])
-            descriptors, cosines = await self._run(crops)
+            descriptors, cosines = await self._described(crops)
+        size = size_of(picture)
         return [
             Face(
                 face.box,
                 square,
                 face.landmarks,
                 face.confidence,
-                QualityFactors.measure(
-                    crop, face.box, face.landmarks, rgb.shape[:2], face.confidence, row, float(cosine)
-                ),
+                QualityFactors.measure(crop, face.box, face.landmarks, size, face.confidence, row, float(cosine)),
                 row,
                 crop,
             )
             for face, square, crop, row, cosine in zip(seen, squares, crops, descriptors, cosines, strict=True)
         ]
 
-    async def extract_some(self, rgb: NDArray[np.uint8]) -> list[Face]:
+    async def _cut_out(
+        self, worker: Worker, picture: Picture
+    ) -> tuple[list[Detection], list[Square], list[NDArray[np.uint8]]]:
+        """Return the faces of ``picture`` in reading order, with the square of each and what it shows."""
+        with span("detect"):
+            found = await self._detector.search(worker, picture)
+        largest = sorted(found, key=lambda face: -_side(face.box))[: self._maximum_faces]
+        seen = [largest[index] for index in reading_order([face.box for face in largest])]
+        squares = [face_square(face.box) for face in seen]
+        return seen, squares, await worker.compute(lambda: [crop_face(picture, square) for square in squares])
+
+    async def extract_some(self, picture: Picture) -> list[Face]:
         """Return as ``extract``, but raise NO_FACE, or LOW_QUALITY where no face reaches ``minimum_quality``."""
-        faces = await self.extract(rgb)
+        faces = await self.extract(picture)
         if not faces:
             raise SemfaceError(Reason.NO_FACE, "no face was found in the photograph", field="image")
         best = max(faces, key=lambda face: face.quality)
@@ -130,12 +134,12 @@ class Extractor:
             raise SemfaceError(Reason.LOW_QUALITY, f"{told}: {best.factors.complaint}", field="image")
         return faces
 
-    async def extract_only(self, rgb: NDArray[np.uint8], *, largest: bool = False) -> Face:
-        """Return the one face in ``rgb`` that reaches ``minimum_quality``; raises what ``extract_some`` raises.
+    async def extract_only(self, picture: Picture, *, largest: bool = False) -> Face:
+        """Return the one face in ``picture`` that reaches ``minimum_quality``; raises what ``extract_some`` raises.
 
         Of several the ``largest`` will do, or SEVERAL_FACES is raised.
         """
-        good = [face for face in await self.extract_some(rgb) if face.quality >= self.minimum_quality]
+        good = [face for face in await self.extract_some(picture) if face.quality >= self.minimum_quality]
         if len(good) > 1 and not largest:
             message = f"the photograph shows {len(good)} faces where one is wanted"
             raise SemfaceError(Reason.SEVERAL_FACES, message, field="image")
@@ -143,9 +147,9 @@ class Extractor:
 
     async def describe(self, crops: Sequence[NDArray[np.uint8]]) -> Descriptors:
         """Return the descriptors (N, 257) of N ``crops`` uint8 (112, 112, 3) in one call of the network."""
-        return (await self._run(crops))[0]
+        return (await self._described(crops))[0]
 
-    async def _run(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[Descriptors, NDArray[np.float32]]:
+    async def _described(self, crops: Sequence[NDArray[np.uint8]]) -> tuple[Descriptors, NDArray[np.float32]]:
         """Return the descriptors (N, 257) of N crops and the identity cosine (N,), 0 to 1, to expect of each."""
         if not crops:
             return np.empty((0, DESCRIPTOR_SIZE), np.float32), np.empty(0, np.float32)
@@ -160,7 +164,7 @@ class Extractor:
             outputs = await self._engine.infer(name, {"images": images})
             _require_finite(name, *outputs.values())
         crop = random.integers(0, 256, (CROP_SIZE, CROP_SIZE, 3), dtype=np.uint8)
-        _require_finite(DESCRIPTION_MODEL, *await self._run([crop]))
+        _require_finite(DESCRIPTION_MODEL, *await self._described([crop]))
 
 
 def _side(box: NDArray[np.float32]) -> float:

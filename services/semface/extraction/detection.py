@@ -3,23 +3,19 @@
 Zhang et al., "Joint face detection and alignment using multitask cascaded convolutional networks", 2016.
 """
 
-import asyncio
 from dataclasses import dataclass
-from math import floor, log2
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semface.extraction.alignment import resample
-from semface.extraction.pyramid import LEVEL_MARGIN, SURROUNDINGS, Level, Size, draw, lay_out
-from semface.inference.engine import Arrays, Engine
+from semface.extraction.alignment import Picture, resample, size_of
+from semface.extraction.pyramid import LEVEL_MARGIN, SURROUNDINGS, Halved, Level, canvas_size, draw, lay_out
+from semface.inference.engine import Arrays, Engine, Worker
 
 Floats = NDArray[np.float32]
-
-Halved = dict[int, Image.Image]
-"""A picture by how often it was halved: the whole picture once, rather than every large square by itself."""
 
 MATRIX_BOXES: Final = 160
 """Up to so many boxes the overlaps of all pairs are quicker than those of one box after the other."""
@@ -57,15 +53,12 @@ class _Look:
     smallest: float = 0.0
 
 
-STRICT: Final = _Look(0.8, 0.7, 0.9)
+STRICT: Final = _Look(0.9, 0.7, 0.9)
 LENIENT: Final = _Look(0.05, 0.02, 0.8, smallest=0.5)
 """Second look at a picture in which the first one found nothing: tolerant, but only of a face that fills the picture.
 
 Chosen on FER+ training pictures, and on pictures without faces: small windows would be taken for faces there.
 """
-
-LEAST_SHRINKING: Final = 2
-"""Squares come from a picture halved as often as leaves them this many times as large as a network sees them."""
 
 SMALL_PICTURE_FACE: Final = 0.4
 """In a small picture, faces down to this fraction of its shorter side are sought."""
@@ -92,9 +85,13 @@ class FaceDetector:
         self._engine = engine
         self._options = options or DetectorOptions()
 
-    async def detect(self, rgb: NDArray[np.uint8]) -> list[Detection]:
-        """Return the faces in ``rgb`` uint8 (H, W, 3), the most certain first."""
-        height, width = rgb.shape[:2]
+    async def detect(self, picture: Picture) -> list[Detection]:
+        """Return the faces in ``picture``, the most certain first."""
+        return await self._engine.work_through(lambda worker: self.search(worker, picture))
+
+    async def search(self, worker: Worker, picture: Picture) -> list[Detection]:
+        """Do with ``worker`` what ``detect`` does."""
+        width, height = size_of(picture)
         shorter = min(height, width)
         smallest = max(
             min(self._options.minimum_face, SMALL_PICTURE_FACE * shorter),
@@ -103,48 +100,41 @@ class FaceDetector:
         levels = lay_out((width, height), WINDOW, smallest, LARGEST_FACE * shorter)
         if not levels:
             return []
-        # Resampling goes to a thread: on a large picture it takes longer than the event loop may be held.
-        image, canvas = await asyncio.to_thread(_prepare, rgb, levels)
-        halved = {0: image}
-        windows = await self._engine.infer("face_detection_proposal", {"images": canvas})
+        halved, canvas = await worker.compute(_prepare, picture, levels)
+        windows = await worker.infer("face_detection_proposal", {"images": canvas})
         for look in (STRICT, LENIENT):
-            chosen = [level for level in levels if level.face >= look.smallest * shorter]
-            boxes = self._propose(windows, (width, height), chosen, look.proposal)
-            boxes = await self._refine(halved, boxes, look.refinement)
-            boxes, landmarks, scores = await self._finish(halved, boxes, look.output)
+            boxes = self._propose(windows, levels, look.smallest * shorter, look.proposal)
+            boxes = await self._refine(worker, halved, boxes, look.refinement)
+            boxes, landmarks, scores = await self._finish(worker, halved, boxes, look.output)
             if len(boxes):
                 break
         order = np.argsort(-scores, kind="stable")
         return [Detection(boxes[i], landmarks[i], float(scores[i])) for i in order]
 
-    def _propose(self, windows: Arrays, size: Size, levels: list[Level], threshold: float) -> Floats:
-        if not levels:
-            return np.empty((0, 4), np.float32)
-        scores, regression = windows["scores"][0, 0], windows["regression"][0]
-        found = [_proposals(scores, regression, level, size, threshold) for level in levels]
-        boxes, certainty = np.concatenate([b for b, _ in found]), np.concatenate([s for _, s in found])
-        kept = non_maximum_suppression(boxes, certainty, 0.7)[: self._options.maximum_proposals]
-        return boxes[kept]
+    def _propose(self, windows: Arrays, levels: tuple[Level, ...], smallest: float, threshold: float) -> Floats:
+        """Return the windows of faces of at least ``smallest`` pixels that pass ``threshold``, the best first."""
+        boxes, moves, scores, level = _passing(windows, levels, smallest, threshold)
+        kept = non_maximum_suppression(boxes, scores, 0.5, groups=level)
+        boxes = _moved(boxes[kept], moves[kept])
+        return boxes[non_maximum_suppression(boxes, scores[kept], 0.7)[: self._options.maximum_proposals]]
 
-    async def _stage(self, model: str, halved: Halved, squares: Floats, size: int) -> dict[str, Floats]:
-        crops = await asyncio.to_thread(_crops, halved, squares, size)
-        return await self._engine.infer(model, {"images": crops})
-
-    async def _refine(self, halved: Halved, boxes: Floats, threshold: float) -> Floats:
+    async def _refine(self, worker: Worker, halved: Halved, boxes: Floats, threshold: float) -> Floats:
         if not len(boxes):
             return boxes
         squares = _squared(boxes)
-        outputs = await self._stage("face_detection_refinement", halved, squares, 24)
+        outputs = await _stage(worker, "face_detection_refinement", halved, squares, 24)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         boxes = _moved(squares[sure], outputs["regression"][sure])
         return boxes[non_maximum_suppression(boxes, scores[sure], 0.7)]
 
-    async def _finish(self, halved: Halved, boxes: Floats, threshold: float) -> tuple[Floats, Floats, Floats]:
+    async def _finish(
+        self, worker: Worker, halved: Halved, boxes: Floats, threshold: float
+    ) -> tuple[Floats, Floats, Floats]:
         if not len(boxes):
             return boxes, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
         squares = _squared(boxes)
-        outputs = await self._stage("face_detection_output", halved, squares, 48)
+        outputs = await _stage(worker, "face_detection_output", halved, squares, 48)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         squares, scores = squares[sure], scores[sure]
@@ -156,32 +146,53 @@ class FaceDetector:
         return boxes[kept], landmarks[kept], scores[kept]
 
 
+async def _stage(worker: Worker, model: str, halved: Halved, squares: Floats, size: int) -> Arrays:
+    crops = await worker.compute(_crops, halved, squares, size)
+    return await worker.infer(model, {"images": crops})
+
+
 def non_maximum_suppression(
-    boxes: Floats, scores: Floats, overlap: float, *, of_smaller: bool = False
+    boxes: Floats,
+    scores: Floats,
+    overlap: float,
+    *,
+    of_smaller: bool = False,
+    groups: NDArray[np.intp] | None = None,
 ) -> NDArray[np.intp]:
     """Return indices of the boxes (N, 4) that overlap no better one by more than ``overlap``, the best first.
 
-    Overlap is intersection over union, or over the smaller box's area when ``of_smaller``.
+    Overlap is intersection over union, or over the smaller box's area when ``of_smaller``. Only boxes of the same one
+    of ``groups`` (N,) are compared, where they are given.
     """
     order = np.argsort(-scores, kind="stable")
     if len(order) <= MATRIX_BOXES:
-        return order[_kept_of_matrix(boxes[order], overlap, of_smaller=of_smaller)]
+        apart = _apart(boxes[order], overlap, of_smaller=of_smaller)
+        if groups is not None:
+            apart |= groups[order, None] != groups[order]
+        return order[_kept(apart)]
+    if groups is not None:
+        parts = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        kept = [
+            part[non_maximum_suppression(boxes[part], scores[part], overlap, of_smaller=of_smaller)] for part in parts
+        ]
+        together = np.concatenate(kept)
+        return together[np.argsort(-scores[together], kind="stable")]
     low, high = boxes[order, :2], boxes[order, 2:]
     area = np.maximum(high - low, 0).prod(axis=1)
-    left, kept = np.ones(len(order), bool), []
+    left, best = np.ones(len(order), bool), []
     for place in range(len(order)):
         if not left[place]:
             continue
-        kept.append(order[place])
+        best.append(order[place])
         sides = np.minimum(high[place], high) - np.maximum(low[place], low)
         common = np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
         whole = np.minimum(area[place], area) if of_smaller else area[place] + area - common
         left &= common <= overlap * whole
-    return np.array(kept, dtype=np.intp)
+    return np.array(best, dtype=np.intp)
 
 
-def _kept_of_matrix(boxes: Floats, overlap: float, *, of_smaller: bool) -> NDArray[np.intp]:
-    """Return which of the ordered ``boxes`` (N, 4) are kept, from the overlaps of all pairs at once.
+def _apart(boxes: Floats, overlap: float, *, of_smaller: bool) -> NDArray[np.bool_]:
+    """Return (N, N) which of the ``boxes`` (N, 4) overlap by no more than ``overlap``.
 
     The same arithmetic as one box after the other; some calls of numpy in place of some for each box.
     """
@@ -190,47 +201,64 @@ def _kept_of_matrix(boxes: Floats, overlap: float, *, of_smaller: bool) -> NDArr
     sides = np.maximum(np.minimum(high[:, None], high) - np.maximum(low[:, None], low), 0)
     common = sides[..., 0] * sides[..., 1]
     whole = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - common
-    apart = common <= overlap * whole
-    left, kept = np.ones(len(boxes), bool), []
-    for place in range(len(boxes)):
+    return common <= overlap * whole
+
+
+def _kept(apart: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return which of N boxes, the best first, stay: those ``apart`` (N, N) from every better one that stays."""
+    left, kept = np.ones(len(apart), bool), []
+    for place in range(len(apart)):
         if left[place]:
             kept.append(place)
             left &= apart[place]
     return np.array(kept, dtype=np.intp)
 
 
-def _prepare(rgb: NDArray[np.uint8], levels: list[Level]) -> tuple[Image.Image, Floats]:
-    """Return the picture as an image, and the canvas with all its scales as input of the network."""
-    image = Image.fromarray(rgb)
-    return image, _normalise(np.asarray(draw(image, levels))[None])
+def _prepare(picture: Picture, levels: tuple[Level, ...]) -> tuple[Halved, Floats]:
+    """Return the picture, and the canvas with all its scales as input of the network."""
+    halved = Halved(picture if isinstance(picture, Image.Image) else Image.fromarray(picture))
+    return halved, _normalise(np.asarray(draw(halved, levels))[None])
 
 
 def _crops(halved: Halved, squares: Floats, size: int) -> Floats:
-    parts = []
-    for x0, y0, x1, _ in squares.tolist():
-        halvings = max(floor(log2((x1 - x0) / (LEAST_SHRINKING * size))), 0)
-        if halvings not in halved:
-            halved[halvings] = halved[0].reduce(2**halvings)
+    """Return the ``squares`` (N, 4) of a picture as input (N, 3, size, size) of a network."""
+    # One under the other in one image, which is turned into an array at once.
+    strip = Image.new("RGB", (size, size * len(squares)))
+    for place, (x0, y0, x1, _) in enumerate(squares.tolist()):
+        halvings = halved.within((x1 - x0) / size)
         square = x0 / 2**halvings, y0 / 2**halvings, (x1 - x0) / 2**halvings
-        parts.append(np.asarray(resample(halved[halvings], square, size, SURROUNDINGS)))
-    return _normalise(np.stack(parts))
+        strip.paste(resample(halved.times(halvings), square, size, SURROUNDINGS), (0, size * place))
+    return _normalise(np.asarray(strip).reshape(-1, size, size, 3))
 
 
-def _proposals(scores: Floats, regression: Floats, level: Level, size: Size, threshold: float) -> tuple[Floats, Floats]:
-    """Return the windows of a level that pass ``threshold``, in pixels of the picture of ``size``, and their scores."""
-    rows = slice(level.top // STRIDE, (level.top + level.frame[1] - WINDOW) // STRIDE + 1)
-    columns = slice(level.left // STRIDE, (level.left + level.frame[0] - WINDOW) // STRIDE + 1)
-    part = scores[rows, columns]
-    row, column = np.nonzero(part >= threshold)
-    if not len(row):
-        return np.empty((0, 4), np.float32), np.empty(0, np.float32)
-    certainty = part[row, column]
-    corner = np.stack([column, row], axis=1) * STRIDE - LEVEL_MARGIN
-    scale = np.array(level.size) / size
-    windows = np.concatenate([corner / scale, (corner + WINDOW) / scale], axis=1).astype(np.float32)
-    moves = regression[:, rows, columns][:, row, column].T
-    kept = non_maximum_suppression(windows, certainty, 0.5)
-    return _moved(windows[kept], moves[kept]), certainty[kept]
+@lru_cache(maxsize=16)
+def _level_of_windows(levels: tuple[Level, ...]) -> NDArray[np.int16]:
+    """Return (rows, columns) in which of ``levels`` each window of the canvas lies; -1 for one across their frames."""
+    width, height = canvas_size(levels)
+    found = np.full(((height - WINDOW) // STRIDE + 1, (width - WINDOW) // STRIDE + 1), -1, np.int16)
+    for number, level in enumerate(levels):
+        rows = slice(level.top // STRIDE, (level.top + level.frame[1] - WINDOW) // STRIDE + 1)
+        columns = slice(level.left // STRIDE, (level.left + level.frame[0] - WINDOW) // STRIDE + 1)
+        found[rows, columns] = number
+    return found
+
+
+def _passing(
+    windows: Arrays, levels: tuple[Level, ...], smallest: float, threshold: float
+) -> tuple[Floats, Floats, Floats, NDArray[np.intp]]:
+    """Return the windows that pass ``threshold``, at levels of faces of at least ``smallest`` pixels.
+
+    Their boxes (N, 4) in pixels of the picture, how the edges are to be moved (N, 4), scores (N,) and levels (N,).
+    """
+    scores, regression, level_of = windows["scores"][0, 0], windows["regression"][0], _level_of_windows(levels)
+    finest = sum(level.face < smallest for level in levels)
+    row, column = np.nonzero((scores >= threshold) & (level_of >= finest))
+    level = level_of[row, column].astype(np.intp)
+    origins = np.array([(level.left, level.top) for level in levels])
+    scales = np.array([level.scale for level in levels])[level]
+    corner = np.stack([column, row], axis=1) * STRIDE - origins[level] - LEVEL_MARGIN
+    boxes = np.concatenate([corner / scales, (corner + WINDOW) / scales], axis=1).astype(np.float32)
+    return boxes, regression[:, row, column].T, scores[row, column], level
 
 
 def _moved(boxes: Floats, regression: Floats) -> Floats:
@@ -249,5 +277,5 @@ def _normalise(pictures: NDArray[np.uint8]) -> Floats:
     """Turn uint8 (N, h, w, 3) into float32 (N, 3, h, w), (RGB - 127.5) / 128, as the networks were trained."""
     planes = pictures.transpose(0, 3, 1, 2).astype(np.float32, order="C")
     planes -= np.float32(127.5)
-    planes /= np.float32(128)
+    planes *= np.float32(1 / 128)
     return planes

@@ -1,4 +1,4 @@
-"""From encoded bytes to the upright picture as an array."""
+"""From encoded bytes to the upright picture."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -32,7 +32,12 @@ DEFAULT_LIMITS: Final = ImageLimits()
 
 
 def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Return the picture in ``data`` (JPEG, PNG or WebP) as RGB uint8 (height, width, 3), upright by its EXIF.
+    """Return the picture in ``data`` as RGB uint8 (height, width, 3), upright; raises as ``decode_picture`` does."""
+    return np.asarray(decode_picture(data, limits))
+
+
+def decode_picture(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Return the picture in ``data`` (JPEG, PNG or WebP) in RGB, upright by its EXIF.
 
     Grey, palette, 16-bit and CMYK pictures become 8-bit RGB; what is transparent lies on black; of an animation the
     first picture is taken. Raises IMAGE_TOO_LARGE by the length of ``data`` or the size in the header, before anything
@@ -47,7 +52,7 @@ def decode_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> NDArray[n
             _check_scans(data, image.format)
             # In place, since a large picture takes hundreds of megabytes for each copy.
             ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(_rgb(image))
+            return _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         message = f"the picture has more than the {limits.max_pixels} pixels that are taken"
         raise SemfaceError(Reason.IMAGE_TOO_LARGE, message, field="image") from None
@@ -79,4 +84,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(opaque, image.convert("RGBA"))
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()
+    return image

@@ -1,7 +1,7 @@
 """How well a face can be described: one number, the product of six that each say what takes it away."""
 
-from dataclasses import astuple, dataclass
-from math import prod
+from dataclasses import dataclass
+from math import cos, hypot
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -22,6 +22,9 @@ DETAIL_SIDE: Final = 112
 
 DETAIL_RADIUS: Final = 1.0
 """Standard deviation, in pixels of that size, of the blur below which detail counts as fine."""
+
+BLUR_REACH: Final = 8
+"""Pixels from which that blur takes something, with room to spare."""
 
 NOSE_DEPTH: Final = 0.4
 """How far the nose's tip stands out before the eyes, in distances of the eyes."""
@@ -82,7 +85,7 @@ class QualityFactors:
         """Measure a face from its ``crop`` uint8 (S, S, 3) and what detector and network say of it.
 
         ``box`` (x0, y0, x1, y1), ``landmarks`` (5, 2) and ``confidence`` (0 to 1) are the detector's, in pixels of a
-        picture of ``picture_size`` (height, width). ``descriptors`` (257,) and ``expected_cosine`` (0 to 1), between
+        picture of ``picture_size`` (width, height). ``descriptors`` (257,) and ``expected_cosine`` (0 to 1), between
         this face's identity and that of an undisturbed picture, are the network's.
         """
         return cls(
@@ -90,16 +93,14 @@ class QualityFactors:
             sharpness=min(1.0, fine_detail(crop) / FULL_SHARPNESS),
             frontality=min(frontality(descriptors), frontality_of_landmarks(landmarks)),
             visibility=share_inside(box, picture_size),
-            detection=float(np.clip(confidence, 0.0, 1.0)),
-            recognisability=float(
-                np.clip((expected_cosine - UNRECOGNISABLE) / (RECOGNISABLE - UNRECOGNISABLE), 0.0, 1.0)
-            ),
+            detection=min(max(confidence, 0.0), 1.0),
+            recognisability=min(max((expected_cosine - UNRECOGNISABLE) / (RECOGNISABLE - UNRECOGNISABLE), 0.0), 1.0),
         )
 
     @property
     def quality(self) -> float:
         """The quality of the face, 0 (useless) to 1 (good): the product of all factors."""
-        return prod(astuple(self))
+        return self.size * self.sharpness * self.frontality * self.visibility * self.detection * self.recognisability
 
     @property
     def complaint(self) -> str:
@@ -109,11 +110,15 @@ class QualityFactors:
 
 def fine_detail(crop: NDArray[np.uint8]) -> float:
     """Return the share (0 to 1) of the contrast in the middle of ``crop`` uint8 (S, S, 3) that slight blur removes."""
-    grey = Image.fromarray(crop).convert("L").resize((DETAIL_SIDE, DETAIL_SIDE), Image.Resampling.BILINEAR)
-    blurred = grey.filter(ImageFilter.GaussianBlur(DETAIL_RADIUS))
-    # The middle half is face whatever the background.
-    middle = slice(DETAIL_SIDE // 4, DETAIL_SIDE - DETAIL_SIDE // 4)
-    sharp, smooth = (np.asarray(image, dtype=np.float32)[middle, middle] for image in (grey, blurred))
+    grey = Image.fromarray(crop).convert("L")
+    if grey.width != DETAIL_SIDE:
+        grey = grey.resize((DETAIL_SIDE, DETAIL_SIDE), Image.Resampling.BILINEAR)
+    # The middle half is face whatever the background; what blurs into it comes along.
+    begin, end = DETAIL_SIDE // 4 - BLUR_REACH, DETAIL_SIDE - DETAIL_SIDE // 4 + BLUR_REACH
+    part = grey.crop((begin, begin, end, end))
+    blurred = part.filter(ImageFilter.GaussianBlur(DETAIL_RADIUS))
+    middle = slice(BLUR_REACH, -BLUR_REACH)
+    sharp, smooth = (np.asarray(image, dtype=np.float32)[middle, middle] for image in (part, blurred))
     contrast = float(sharp.std())
     return float((sharp - smooth).std()) / contrast if contrast > 0 else 0.0
 
@@ -123,8 +128,8 @@ def frontality(descriptors: Descriptors) -> float:
 
     A tilt of the head (roll) does not turn the face away.
     """
-    pitch, yaw, _ = descriptors[GROUPS["rotation"]].astype(np.float64)
-    return float(max(np.cos(pitch), 0.0) * max(np.cos(yaw), 0.0))
+    pitch, yaw, _ = descriptors[GROUPS["rotation"]].tolist()
+    return max(cos(pitch), 0.0) * max(cos(yaw), 0.0)
 
 
 def frontality_of_landmarks(landmarks: NDArray[np.float32]) -> float:
@@ -133,19 +138,19 @@ def frontality_of_landmarks(landmarks: NDArray[np.float32]) -> float:
     The nose's tip lies halfway between the eyes of a frontal face; seen from the side it moves by its depth over the
     distance of the eyes, times the tangent of the turn.
     """
-    left, right, nose = landmarks[:3].astype(np.float64)
-    across = right - left
-    length = float(across @ across)
+    (left_x, left_y), (right_x, right_y), (nose_x, nose_y) = landmarks[:3].tolist()
+    across, down = right_x - left_x, right_y - left_y
+    length = across**2 + down**2
     if length == 0:
         return 0.0
-    aside = float((nose - left) @ across) / length - 0.5
-    return float(1 / np.hypot(1.0, aside / NOSE_DEPTH))
+    aside = ((nose_x - left_x) * across + (nose_y - left_y) * down) / length - 0.5
+    return 1 / hypot(1.0, aside / NOSE_DEPTH)
 
 
 def share_inside(box: NDArray[np.float32], picture_size: tuple[int, int]) -> float:
-    """Return the share (0 to 1) of ``box`` (x0, y0, x1, y1) inside a picture of ``picture_size`` (height, width)."""
+    """Return the share (0 to 1) of ``box`` (x0, y0, x1, y1) inside a picture of ``picture_size`` (width, height)."""
     x0, y0, x1, y1 = box.tolist()
-    height, width = picture_size
+    width, height = picture_size
     whole = (x1 - x0) * (y1 - y0)
     seen = max(min(x1, width) - max(x0, 0), 0.0) * max(min(y1, height) - max(y0, 0), 0.0)
     return seen / whole if whole > 0 else 0.0

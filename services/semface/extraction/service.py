@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import grpc.aio
-import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 
 from semface.extraction.core import Extractor, Face
-from semface.extraction.image import ImageLimits, decode_image
+from semface.extraction.image import ImageLimits, decode_picture
+from semface.extraction.pyramid import Size
 from semface.extraction.scans.attribute_images import AttributeImages
 from semface.extraction.scans.core import ScanReader
 from semface.extraction.scans.reading import read_scan
@@ -25,7 +25,7 @@ from semface.v1 import descriptors_pb2, extraction_pb2, extraction_pb2_grpc
 
 Result = TypeVar("Result")
 
-Search = Callable[[NDArray[np.uint8]], Awaitable[list[Face]]]
+Search = Callable[[Image.Image], Awaitable[list[Face]]]
 """What finds the faces of a picture."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -45,7 +45,7 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
     async def Extract(self, request: extraction_pb2.ExtractRequest, context: Context) -> extraction_pb2.ExtractResponse:
         """Describe every face of one photograph."""
         clock = current_clock()
-        (height, width), faces = await self._extract(request.image, self._extractor.extract_some, clock)
+        (width, height), faces = await self._extract(request.image, self._extractor.extract_some, clock)
         return extraction_pb2.ExtractResponse(
             faces=[pack_face(face, place, with_crop=request.with_crops) for place, face in enumerate(faces)],
             image_width=width,
@@ -62,7 +62,7 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         tracker, frame_number = Tracker(), 0
         async for request in request_iterator:
             clock = CallClock()
-            (height, width), faces = await self._extract(request.image, self._extractor.extract, clock)
+            (width, height), faces = await self._extract(request.image, self._extractor.extract, clock)
             numbers = tracker.assign([face.box for face in faces], [face.descriptors for face in faces])
             yield extraction_pb2.ExtractStreamResponse(
                 frame_number=frame_number,
@@ -97,8 +97,8 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         with clock.inference():
             return await self._scans.attribute_images(scan)
 
-    async def _extract(self, data: bytes, search: Search, clock: CallClock) -> tuple[tuple[int, int], list[Face]]:
-        """Return height and width of the picture in ``data``, and its faces."""
+    async def _extract(self, data: bytes, search: Search, clock: CallClock) -> tuple[Size, list[Face]]:
+        """Return the size of the picture in ``data``, and its faces."""
         return await self._in_turn(lambda: self._decode_and_search(data, search, clock), clock)
 
     async def _in_turn(self, start: Callable[[], Coroutine[Any, Any, Result]], clock: CallClock) -> Result:
@@ -111,13 +111,11 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
         # A thread cannot be stopped: the picture of a caller that left keeps its place until its work is done.
         return await asyncio.shield(work)
 
-    async def _decode_and_search(
-        self, data: bytes, search: Search, clock: CallClock
-    ) -> tuple[tuple[int, int], list[Face]]:
+    async def _decode_and_search(self, data: bytes, search: Search, clock: CallClock) -> tuple[Size, list[Face]]:
         with span("decode picture"):
-            rgb = await asyncio.to_thread(decode_image, data, self._limits)
+            picture = await asyncio.to_thread(decode_picture, data, self._limits)
         with clock.inference():
-            return rgb.shape[:2], await search(rgb)
+            return picture.size, await search(picture)
 
     def _leave(self, work: asyncio.Task[Any]) -> None:
         self._working.discard(work)
@@ -128,7 +126,7 @@ class ExtractionService(extraction_pb2_grpc.ExtractionServiceServicer):
 
     def _models(self) -> list[descriptors_pb2.Model]:
         engine = self._extractor.engine
-        return [pack_model(model.name, model.version, model.hash, engine) for model in self._extractor.models()]
+        return [_packed_model(model.name, model.version, model.hash, engine) for model in self._extractor.models()]
 
 
 def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
@@ -137,6 +135,10 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     service = ExtractionService(extractor, settings.image_limits, settings.max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
     return [Service("semface.v1.ExtractionService", add, extractor.probe, places=settings.max_decoding)]
+
+
+# Only ever copied into answers.
+_packed_model = lru_cache(maxsize=8)(pack_model)
 
 
 def pack_face(face: Face, place: int, track_id: int = 0, *, with_crop: bool = False) -> extraction_pb2.Face:

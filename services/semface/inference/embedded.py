@@ -3,9 +3,11 @@
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import onnxruntime as ort
@@ -13,9 +15,12 @@ from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
 from semface.inference.batching import Batcher, Run
-from semface.inference.engine import Arrays, ModelMetadata, check_inputs, row_count
+from semface.inference.engine import Arrays, ModelMetadata, Work, check_inputs, join_rows, row_count, split_rows
 from semface.inference.repository import ModelRepository, RepositoryModel
+from semface.inference.workers import ThreadWorker
 from semface.tracing.spans import span
+
+Result = TypeVar("Result")
 
 _DIRECT_BYTES: Final = 1 << 22
 """A request that reads weights of so many bytes at most, over all its rows, runs at once (about 0.1 ms)."""
@@ -60,6 +65,22 @@ class EmbeddedEngine:
             check_inputs(self.metadata(model), inputs)
             return await batchers[model].submit(inputs)
 
+    async def work_through(self, work: Work[Result]) -> Result:
+        """See :meth:`semface.inference.engine.Engine.work_through`: all of it in one thread, as many as cores at once.
+
+        Its networks are not batched with those of others, which on a core of a CPU gains nothing.
+        """
+        finish = partial(copy_context().run, ThreadWorker(self._infer_here).finish, work)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, finish)
+
+    def _infer_here(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Return the outputs of ``model``, run in the calling thread."""
+        with span(f"infer {model}"):
+            run = runner(self._session(model))
+            entry = self._repository.model(model)
+            check_inputs(entry.metadata, inputs)
+            return join_rows([run(part) for part in split_rows(inputs, _rows_together(entry))])
+
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`."""
         try:
@@ -86,16 +107,11 @@ class EmbeddedEngine:
     async def _batcher(self, model: str) -> Batcher:
         session = await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
         entry = self._repository.model(model)
-        # A batch of pictures takes a core as long as one after the other, and as much more memory.
-        delay, size = (
-            entry.queue_delay_seconds,
-            int(entry.metadata.parameters.get(CPU_BATCH_SIZE, entry.metadata.max_batch_size)),
-        )
         run = runner(session)
         rows = _direct_rows(entry)
         if rows:
             self._direct[model] = run, rows
-        return Batcher(run, self._executor, size, delay, self._threads)
+        return Batcher(run, self._executor, _rows_together(entry), entry.queue_delay_seconds, self._threads)
 
     def _session(self, model: str) -> ort.InferenceSession:
         with self._loading:
@@ -131,6 +147,11 @@ def load_network(network: Path | bytes, model: str) -> ort.InferenceSession:
     except Exception as error:  # ONNX Runtime raises many kinds, all of them meaning that this file cannot be served
         message = f"the network of model {model} cannot be loaded; its file is damaged or of a newer format"
         raise SemfaceError(Reason.MODEL_LOADING, message) from error
+
+
+def _rows_together(entry: RepositoryModel) -> int:
+    """Return how many rows run in one batch: of pictures it takes a core as long as one by one, and more memory."""
+    return int(entry.metadata.parameters.get(CPU_BATCH_SIZE, entry.metadata.max_batch_size))
 
 
 def _direct_rows(entry: RepositoryModel) -> int:

@@ -1,14 +1,16 @@
 """What every engine offers: networks run by name on arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semface.errors import Reason, SemfaceError
+
+Result = TypeVar("Result")
 
 TRITON_SCHEME: Final = "grpc://"
 
@@ -42,6 +44,20 @@ class ModelMetadata:
     parameters: Mapping[str, str]
 
 
+class Worker(Protocol):
+    """What work that asks several networks one after the other is done with."""
+
+    async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """See :meth:`Engine.infer`."""
+
+    async def compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Return ``function(*arguments)``, which takes longer than an event loop may be held."""
+
+
+Work = Callable[[Worker], Coroutine[Any, Any, Result]]
+"""It waits for nothing but its worker, for there may be no event loop."""
+
+
 class Engine(Protocol):
     """Runs the networks of one model repository.
 
@@ -60,6 +76,9 @@ class Engine(Protocol):
         that wait together may run together, which never changes a result. Raises ValueError when ``inputs`` do not fit
         the model's metadata. A cancelled call no longer takes part in a batch that has not started.
         """
+
+    async def work_through(self, work: Work[Result]) -> Result:
+        """Return what ``work`` returns, which asks several networks one after the other, perhaps in a thread."""
 
     async def ready(self, model: str) -> bool:
         """Return whether ``model`` can run now, loading it when need be; never raises for a model's sake."""

@@ -23,6 +23,7 @@ from semface.inference.engine import (
     Arrays,
     ModelMetadata,
     TensorMetadata,
+    Work,
     check_inputs,
     join_rows,
     row_count,
@@ -32,6 +33,7 @@ from semface.inference.ensembles import ENSEMBLES, ensemble_metadata
 from semface.inference.example_inputs import example_inputs
 from semface.inference.repository import ModelRepository
 from semface.inference.triton_metadata import describe_differences
+from semface.inference.workers import LoopWorker
 from semface.tracing.spans import Kind, recorded_headers, span
 
 DEFAULT_SECONDS: Final = 30.0
@@ -85,6 +87,7 @@ _REASONS: Final[Mapping[str, tuple[Reason, str]]] = MappingProxyType(
 """What a status of the server means to the caller. None quotes the server, which may quote what it was sent."""
 
 Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class TritonEngine:
@@ -127,6 +130,10 @@ class TritonEngine:
             return await connection.infer(metadata, inputs)
         parts = split_rows(inputs, metadata.max_batch_size)
         return join_rows(await asyncio.gather(*(connection.infer(metadata, part) for part in parts)))
+
+    async def work_through(self, work: Work[Result]) -> Result:
+        """See :meth:`semface.inference.engine.Engine.work_through`."""
+        return await work(LoopWorker(self))
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`: the network is run once.

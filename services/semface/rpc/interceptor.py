@@ -5,6 +5,7 @@ import inspect
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import grpc
@@ -17,7 +18,7 @@ from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck
 from semface.rpc.arrivals import Arrivals
 from semface.rpc.errors import STATUS_KEY, to_status
-from semface.rpc.limits import Admission, StreamPlaces
+from semface.rpc.limits import FULL, Admission, StreamPlaces
 from semface.rpc.telemetry import Telemetry, describe_exception
 from semface.rpc.timing import start_clock
 from semface.tracing.spans import Span, answering, tell_failure
@@ -41,6 +42,11 @@ _INFRASTRUCTURE = ("/grpc.health.", "/grpc.reflection.")
 _ASK_NO_MORE = ("grpc-retry-pushback-ms", "-1")
 """Tells the caller's channel that this is an answer, not a call that broke off: to make it again would not help."""
 
+
+_RETRY_DIGITS = 2
+"""Refusals at the door tell when to come again to a hundredth of a second, so that few different ones are made."""
+
+Trailers = tuple[tuple[str, str | bytes], ...]
 
 Parse = Callable[[bytes], Any]
 """From the bytes of a message to the message."""
@@ -96,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._stream_idle_seconds = stream_idle_seconds
         self._arrivals = Arrivals()
         self._guarded: dict[str, Handler] = {}
-        self._refusing = {service: _refusing(admission) for service, admission in admissions.items()}
+        self._doors: dict[str, tuple[Admission, Handler]] = {}
 
     async def intercept_service(
         self,
@@ -107,25 +113,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         method = handler_call_details.method
         known = self._guarded.get(method)
         if known is not None:
-            return known if self._has_room(known, method) else self._refusing[_service(method)]
+            door = self._doors.get(method)
+            if door is None or door[0].has_room():
+                return known
+            self._arrivals.note()
+            self._telemetry.shed(method)
+            return door[1]
         handler = await continuation(handler_call_details)
         if handler is None or method.startswith(_INFRASTRUCTURE):
             return handler
         guarded = self._guarded[method] = self._guarded_handler(handler, method)
+        # Where there is no room a call does not come in, before anything is spent on it. Where callers are told apart,
+        # whose call it is decides, and that is not known yet.
+        if not (handler.request_streaming or handler.response_streaming or self._access.asks):
+            admission = self._admissions[_service(method)]
+            self._doors[method] = admission, _refusing(admission)
         return guarded
-
-    def _has_room(self, handler: Handler, method: str) -> bool:
-        """Return whether a call may come in at all, before anything is spent on it.
-
-        Where callers are told apart, whose call it is decides, and that is not known yet.
-        """
-        if handler.request_streaming or handler.response_streaming or self._access.asks:
-            return True
-        if self._admissions[_service(method)].has_room():
-            return True
-        self._arrivals.note()
-        self._telemetry.shed(method)
-        return False
 
     def _guarded_handler(self, handler: Handler, method: str) -> Handler:
         make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]
@@ -249,9 +252,11 @@ def _service(method: str) -> str:
 
 def _refusing(admission: Admission) -> Handler:
     """Return a handler that refuses. It takes a call for a stream, so that its message is never read."""
+    trailers = lru_cache(maxsize=256)(_trailers_of_refusal)
 
     async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
-        await _abort(context, to_status(admission.refusal()))
+        seconds = round(admission.retry_seconds(), _RETRY_DIGITS)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, trailers(seconds))
 
     return grpc.stream_unary_rpc_method_handler(refuse)
 
@@ -261,6 +266,13 @@ def _defect(error_id: str) -> Status:
     return to_status(error, metadata={"error_id": error_id})
 
 
+def _trailers_of_refusal(retry_seconds: float) -> Trailers:
+    return _trailers(to_status(SemfaceError(Reason.OVERLOADED, FULL, retry_seconds=retry_seconds)))
+
+
+def _trailers(status: Status) -> Trailers:
+    return (STATUS_KEY, status.SerializeToString()), _ASK_NO_MORE
+
+
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:
-    trailers = ((STATUS_KEY, status.SerializeToString()), _ASK_NO_MORE)
-    await context.abort(_CODES[status.code], status.message, trailers)
+    await context.abort(_CODES[status.code], status.message, _trailers(status))

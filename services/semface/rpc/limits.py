@@ -119,9 +119,11 @@ class Admission:
 
     def refusal(self, message: str = FULL) -> SemfaceError:
         """Return OVERLOADED, with when to come again."""
-        spread = 1 + _JITTER * random.random()
-        seconds = max(_SHORTEST_RETRY_SECONDS, self.wait_seconds) * spread
-        return SemfaceError(Reason.OVERLOADED, message, retry_seconds=seconds)
+        return SemfaceError(Reason.OVERLOADED, message, retry_seconds=self.retry_seconds())
+
+    def retry_seconds(self) -> float:
+        """Return when a call that is refused now should come again."""
+        return max(_SHORTEST_RETRY_SECONDS, self.wait_seconds) * (1 + _JITTER * random.random())
 
     def _wait_in_turn(self, ours: _Tenant) -> float:
         """Return how long the next call of ``ours`` should wait: meanwhile no other tenant is given more than ours."""

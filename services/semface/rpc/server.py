@@ -29,6 +29,10 @@ UNPROTECTED: Final = (
 )
 LOOPBACK: Final = "127.0.0.1"
 
+_COLLECTED_AFTER: Final = (10_000, 10, 10)
+"""New objects after which garbage is looked for, and rounds before older ones are looked through: a call leaves some
+hundred, nearly all of which go without."""
+
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _CALLS_OF_A_CONNECTION: Final = 200
 """More wait at the caller. gRPC drops calls as CANCELLED where a thousand wait to be taken, which cannot be set."""
@@ -42,12 +46,25 @@ class Service:
 
     name: str
     """Its full name, such as ``semface.v1.CodecService``; health is asked for by it."""
-    add_to_server: Callable[[grpc.aio.Server], Any]
+    add_to_server: Callable[[Any], Any]
     """Adds its servicer, as ``add_CodecServiceServicer_to_server`` does."""
     canary: Canary
     """Runs one real inference; raises when it fails."""
     places: int | None = None
     """Unary calls that it answers at once, where that is fewer than the settings allow."""
+
+
+class _ByName:
+    """Adds servicers so that methods are looked up by name when a call comes.
+
+    grpc.aio waits for a call of each registered method by itself, and takes all of these waits up again at every call.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
+        """Leave them alone."""
 
 
 class Server:
@@ -128,14 +145,17 @@ class Server:
                 ("grpc.so_reuseport", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
+                # Otherwise calls are dropped as UNAVAILABLE while ended ones still wait to be let go.
+                ("grpc.http.overload_protection", 0),
                 ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
                 # Callers ask every two seconds whether a silent link still is one. On a busy machine pings are read
                 # several at once; a server that counts them would end the connection. grpc bounds floods otherwise.
                 ("grpc.http2.max_ping_strikes", 0),
             ],
         )
+        by_name = _ByName(server)
         for service in self._services:
-            service.add_to_server(server)
+            service.add_to_server(by_name)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
         if settings.reflection:
             names = [service.name for service in self._services]
@@ -185,3 +205,4 @@ def settle_memory() -> None:
     """Take what has been made so far for lasting: garbage collection no longer looks through it at every turn."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_COLLECTED_AFTER)

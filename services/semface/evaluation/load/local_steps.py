@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ from semface.evaluation.load.driving import run_quickly
 from semface.extraction.core import Extractor
 from semface.extraction.image import decode_image
 from semface.inference.embedded import load_network, runner
-from semface.inference.engine import Arrays, Engine, open_engine
+from semface.inference.engine import Arrays, Engine, Work, open_engine
 from semface.inference.repository import ModelRepository
+from semface.inference.workers import LoopWorker
 from semface.rpc.settings import ServerSettings
 from semface.understanding.core import Understanding
 
@@ -30,7 +31,8 @@ WARM_UP: Final = 5
 STEPS: Final = ("networks", "engine", "core")
 """From below: ONNX Runtime alone with one thread, the engine, the core."""
 
-Work = Callable[[], Awaitable[object]]
+Step = Callable[[], Awaitable[object]]
+Result = TypeVar("Result")
 Request = tuple[str, dict[str, NDArray[Any]]]
 
 
@@ -46,6 +48,10 @@ class RecordingEngine:
         """Keep a copy of ``inputs``, which the caller may change afterwards, and pass them on."""
         self.asked.append((model, {name: array.copy() for name, array in inputs.items()}))
         return await self._engine.infer(model, inputs)
+
+    async def work_through(self, work: Work[Result]) -> Result:
+        """Let every network of ``work`` be asked here."""
+        return await work(LoopWorker(self))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -102,7 +108,7 @@ async def measure(picture: bytes, inference: str, repository: Path, rounds: int)
             recording.asked.clear()
             await recorded[name]()
             asked = list(recording.asked)
-            steps: Mapping[str, Work] = {
+            steps: Mapping[str, Step] = {
                 "networks": lambda asked=asked: sessions.run(asked),  # type: ignore[misc]
                 "engine": lambda asked=asked: _ask(engine, asked),  # type: ignore[misc]
                 "core": core,
@@ -132,7 +138,7 @@ async def _ask(engine: Engine, asked: list[Request]) -> None:
         await engine.infer(model, inputs)
 
 
-async def _timed(work: Work, rounds: int) -> list[float]:
+async def _timed(work: Step, rounds: int) -> list[float]:
     times = []
     for _ in range(WARM_UP + rounds):
         started = time.perf_counter()
