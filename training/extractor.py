@@ -28,6 +28,8 @@ from training.received_descriptors import digest
 
 BACKBONE_RATE: Final = 3e-4
 HEAD_RATE: Final = 1.5e-3
+PARTS: Final = ("correction", "fine_correction")
+"""Parts that may learn alone: together they lose what the second leans on."""
 FROZEN_BLOCKS: Final = 5
 """The first blocks see edges and colours, at the highest cost; they stay as the teacher has them."""
 
@@ -46,11 +48,11 @@ class Trainer:
         purpose: str,
         frozen: int = FROZEN_BLOCKS,
         *,
-        only_correction: bool = False,
+        only: str | None = None,
     ) -> None:
         """Make ready to learn from batches with ``mix`` faces of LFW and renders; the others are of FER+.
 
-        The first ``frozen`` blocks stay as they are; so does all but the correction with ``only_correction``.
+        The first ``frozen`` blocks stay as they are; so does all but the part named ``only``.
         """
         self.faces, self.steps, self.mix, self.checkpoint = faces, steps, mix, checkpoint
         self.purpose = purpose
@@ -58,9 +60,9 @@ class Trainer:
         self.losses = losses
         for part in (self.network.stem, self.network.blocks[:frozen]):
             part.requires_grad_(False)
-        if only_correction:
+        if only is not None:
             self.network.requires_grad_(False)
-            self.network.correction.requires_grad_(True)
+            self.network.get_submodule(only).requires_grad_(True)
         started = [p for p in self.network.blocks.parameters() if p.requires_grad]
         named = self.network.named_parameters()
         fresh = [p for name, p in named if p.requires_grad and not name.startswith(("stem", "blocks"))]
@@ -208,7 +210,7 @@ def main() -> None:
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
     parser.add_argument("--features", type=Path, help="exported network of which to take all but the read-out")
     parser.add_argument("--network", type=Path, help="exported network to start from, when its check-point is gone")
-    parser.add_argument("--only-correction", action="store_true", help="all but the correction stays as it is")
+    parser.add_argument("--only", choices=PARTS, help="the part that learns; all else stays as it is")
     parser.add_argument("--frozen", type=int, default=FROZEN_BLOCKS, help="blocks that stay as they are, of 13")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--named", type=int, default=32, help="faces of LFW in each batch of 64")
@@ -229,11 +231,11 @@ def main() -> None:
     mix = (arguments.named, arguments.renders)
     options = (arguments.exclude_folds, arguments.steps, *mix, weights, arguments.rate, arguments.seed)
     begin = (str(arguments.start_from), str(arguments.features), str(arguments.network), arguments.frozen)
-    begin = (*begin, arguments.only_correction)
+    begin = (*begin, arguments.only)
     purpose = digest(*options, *begin, model.mean_shape, faces.training)
     trainer = Trainer(
         *(faces, losses, arguments.steps, mix, arguments.rate, checkpoint, purpose, arguments.frozen),
-        only_correction=arguments.only_correction,
+        only=arguments.only,
     )
     trainer.start(arguments.start_from, arguments.features, arguments.network)
     trainer.run(np.random.default_rng(arguments.seed + trainer.step))

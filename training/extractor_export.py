@@ -40,8 +40,9 @@ Turns the aligned crop of a face into the 257 descriptors of the morphable face 
 
 `python -m training.extractor{options}`: {made}{start}; `docs/training.md` tells what came before.
 A MobileNet over the crop at 160 × 160; places of landmarks from softmax maps over its features; a hidden layer and a linear read-out over
-all of these; one correction of what was told, by the features where the head then lies in the crop; then a few steps of conjugate
-gradients that fit texture and light to the pixels near what it told (`training/extractor_refinement.py`; nothing in it is learned). It
+all of these; two corrections of what was told, by the features where the head then lies in the crop and by the edges around its points; then
+a few steps of conjugate gradients that fit texture and light to the pixels near what it told (`training/extractor_refinement.py`; nothing in it
+is learned). Learned matrices are kept in bytes with a scale for each output. It
 learned at once from the dense landmarks (through the model's projection), from the photograph's colours at the model's vertices, from
 fits of the model to the landmarks, from the identity teacher's embedding (computed from shape and texture, with noise on them) and from
 the FER+ votes (computed from expression, rotation and translation){renders}.
@@ -89,6 +90,7 @@ def export(
         Port("quality", (1,)),
         max_batch_size=64,
         queue_delay=1000,
+        weights="byte",
     )
     (folder / "card.md").write_text(card(figures, options, seconds))
 

@@ -3,7 +3,7 @@
 A MobileNet (Howard et al., 2017) whose weights start from the identity teacher's, at half of its input area. One linear
 read-out sees its pooled features, its spatial features, the places of landmarks (the mean of a softmax map for each,
 integral regression of Sun et al., 2018), what a hidden layer makes of these, and the crop's colours at a coarse grid.
-What it told is then corrected once: the head is projected into the crop, and the features at its points, and how far
+What it told is then corrected twice: the head is projected into the crop, and the features at its points, and how far
 they lie from the landmarks' places, tell what to change (mesh-aligned features, Zhang et al., PyMAF, 2021).
 """
 
@@ -24,6 +24,7 @@ from semface.extraction.alignment import CROP_SIZE
 from semface.morphable.camera import DISTANCE, FOCAL_LENGTH
 from semface.morphable.model import MorphableModel
 from training.model_points import NEAREST, ModelPoints, projected
+from training.network_export import read_weights
 from training.teacher_networks import folder
 
 STAGES: Final = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
@@ -50,6 +51,14 @@ POINT_CHANNELS: Final = 12
 CORRECTION_WIDTH: Final = 256
 POINT_SCALE: Final = 0.1
 """Brings millimetres near the size of the other features."""
+EDGES_AFTER: Final = (1, 3)
+"""Blocks after which edges are looked up around the points: at half and a quarter of the enlarged crop's side."""
+EDGE_CHANNELS: Final = 16
+PATCH_SIDE: Final = 3
+PATCH_STEP: Final = 0.018
+"""Distance of a patch's places, in fractions of the square."""
+PATCH_WIDTH: Final = 8
+"""What is kept of the patch at each point."""
 FEATURES: Final = ("stem", "blocks", "spatial", "place", "colours", "quality")
 """The parts that see the picture, and the quality that is told of them."""
 COLOUR_CELL: Final = 8
@@ -103,23 +112,27 @@ class Keypoints(nn.Module):
         return torch.softmax(maps.flatten(2), dim=2) @ self.grid, features
 
 
-class Correction(nn.Module):
-    """What to change of told descriptors, of the features where the head of them lies in the crop."""
+class Corrector(nn.Module):
+    """What to change of told descriptors, of what is seen where the head of them lies in the crop."""
 
-    def __init__(self, model: MorphableModel) -> None:
+    def __init__(self, model: MorphableModel, at_point: int) -> None:
+        """See ``at_point`` features at each of the keypoints of ``model``; change nothing before it has learned."""
         super().__init__()
         self.points = ModelPoints.keypoints(model, KEYPOINTS)
-        self.at_point = nn.Conv2d(MAP_CHANNELS, POINT_CHANNELS, 1)
-        seen = KEYPOINTS * (POINT_CHANNELS + 3) + len(CORRECTED)
+        seen = KEYPOINTS * (at_point + 3) + len(CORRECTED)
         self.hidden = nn.Sequential(nn.Linear(seen, CORRECTION_WIDTH), nn.ReLU())
         self.change = nn.Linear(seen + CORRECTION_WIDTH, len(CORRECTED))
         nn.init.zeros_(self.change.weight)
         nn.init.zeros_(self.change.bias)
 
-    def forward(self, told: Tensor, descriptors: Tensor, features: Tensor, keypoints: Tensor) -> Tensor:
+    def look(self, features: list[Tensor], places: Tensor) -> Tensor:
+        """Return what is seen (N, KEYPOINTS × at_point) of ``features`` at ``places`` (N, KEYPOINTS, 2)."""
+        raise NotImplementedError
+
+    def forward(self, told: Tensor, descriptors: Tensor, features: list[Tensor], keypoints: Tensor) -> Tensor:
         """Return the change (N, CORRECTED) of ``told`` (N, 257), which are the ``descriptors`` (N, 257) in their units.
 
-        ``features`` (N, MAP_CHANNELS, MAP_SIDE, MAP_SIDE) and ``keypoints`` (N, KEYPOINTS, 2) are of ``Keypoints``.
+        Each of ``features`` is (N, channels, side, side); ``keypoints`` (N, KEYPOINTS, 2) are of ``Keypoints``.
         """
         points, rotation = self.points.seen(descriptors)
         places = projected(points)
@@ -127,9 +140,52 @@ class Correction(nn.Module):
         depth = (DISTANCE - points[..., 2:]).clamp(min=NEAREST)
         away = (keypoints - places) * torch.tensor([1.0, -1.0]) * depth / FOCAL_LENGTH
         away = nn.functional.pad(away, (0, 1)) @ rotation
-        local = nn.functional.grid_sample(self.at_point(features), 2.0 * places[:, None] - 1.0, align_corners=False)
-        seen = torch.cat([local.flatten(1), (away * POINT_SCALE).flatten(1), told[:, CORRECTED]], dim=1)
-        return self.change(torch.cat([seen, self.hidden(seen)], dim=1))
+        seen = [self.look(features, places), (away * POINT_SCALE).flatten(1), told[:, CORRECTED]]
+        joined = torch.cat(seen, dim=1)
+        return self.change(torch.cat([joined, self.hidden(joined)], dim=1))
+
+
+class Correction(Corrector):
+    """The first correction: it looks at the features that landmarks are found by."""
+
+    def __init__(self, model: MorphableModel) -> None:
+        super().__init__(model, POINT_CHANNELS)
+        self.at_point = nn.Conv2d(MAP_CHANNELS, POINT_CHANNELS, 1)
+
+    def look(self, features: list[Tensor], places: Tensor) -> Tensor:
+        """See ``Corrector.look``; the one of ``features`` is (N, MAP_CHANNELS, MAP_SIDE, MAP_SIDE)."""
+        return _at(self.at_point(features[0]), places[:, None]).flatten(1)
+
+
+class FineCorrection(Corrector):
+    """The second: it looks at edges, in a small patch around where each point lies now.
+
+    Each point reads its patch in its own way, as in supervised descent (Xiong and De la Torre, 2013).
+    """
+
+    offsets: Tensor
+
+    def __init__(self, model: MorphableModel) -> None:
+        super().__init__(model, PATCH_WIDTH)
+        self.edges = nn.ModuleList(nn.Conv2d(STAGES[block - 1][0], EDGE_CHANNELS, 1) for block in EDGES_AFTER)
+        steps = (torch.arange(PATCH_SIDE) - (PATCH_SIDE - 1) / 2.0) * PATCH_STEP
+        offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=2).view(1, 1, -1, 2)
+        self.register_buffer("offsets", offsets, persistent=False)
+        in_patch = len(EDGES_AFTER) * EDGE_CHANNELS * PATCH_SIDE**2
+        self.in_patch = nn.Parameter(torch.randn(KEYPOINTS, in_patch, PATCH_WIDTH) / in_patch**0.5)
+        self.in_patch_bias = nn.Parameter(torch.zeros(KEYPOINTS, 1, PATCH_WIDTH))
+
+    def look(self, features: list[Tensor], places: Tensor) -> Tensor:
+        """See ``Corrector.look``; ``features`` are those after ``EDGES_AFTER``."""
+        around = places[:, :, None] + self.offsets
+        found = [_at(layer(edges), around) for layer, edges in zip(self.edges, features, strict=True)]
+        patches = torch.cat(found, dim=1).permute(2, 0, 1, 3).flatten(2)
+        return nn.functional.relu(patches @ self.in_patch + self.in_patch_bias).transpose(0, 1).flatten(1)
+
+
+def _at(features: Tensor, places: Tensor) -> Tensor:
+    """Return ``features`` (N, C, H, W) at ``places`` (N, A, B, 2) in square fractions, as (N, C, A, B)."""
+    return nn.functional.grid_sample(features, 2.0 * places - 1.0, align_corners=False)
 
 
 class DescriptorExtractor(nn.Module):
@@ -153,6 +209,7 @@ class DescriptorExtractor(nn.Module):
         seen = widths[-1] + SPATIAL_WIDTH + 2 * KEYPOINTS
         self.hidden = nn.Sequential(nn.Linear(seen, HIDDEN_WIDTH), nn.ReLU())
         self.correction = Correction(model)
+        self.fine_correction = FineCorrection(model)
         self.readout = nn.Linear(seen + HIDDEN_WIDTH + COLOUR_WIDTH, DESCRIPTOR_SIZE)
         self.quality = nn.Sequential(
             nn.Linear(widths[-1] + SPATIAL_WIDTH, QUALITY_WIDTH), nn.ReLU(), nn.Linear(QUALITY_WIDTH, 1)
@@ -173,9 +230,11 @@ class DescriptorExtractor(nn.Module):
         features = features.contiguous(memory_format=torch.channels_last)
         features = nn.functional.relu6(self.stem(_padded(features, self.stem)), inplace=True)
         fine = coarse = features
+        edges = []
         for index, block in enumerate(self.blocks, start=1):
             features = block(features)
             fine = features if index == FINE_AFTER else fine
+            edges += [features] if index in EDGES_AFTER else []
             coarse = features if index == SPATIAL_AFTER else coarse
         spatial = nn.functional.relu(self.spatial(coarse))
         # Places need more digits than half precision has, in which the convolutions may be run.
@@ -183,10 +242,11 @@ class DescriptorExtractor(nn.Module):
             keypoints, around = self.keypoints(fine.float(), coarse.float())
             told, quality = self._tell(centred, spatial.float(), features.float(), keypoints)
             # Where the features are looked up is no way to make them better.
-            descriptors = (told * self.scale + self.centre).detach()
-            change = self.correction(told.detach(), descriptors, around, keypoints)
-            corrected = told.index_add(1, torch.tensor(CORRECTED), change)
-            return corrected * self.scale + self.centre, quality, keypoints
+            for correct, seen in ((self.correction, [around]), (self.fine_correction, edges)):
+                descriptors = (told * self.scale + self.centre).detach()
+                change = correct(told.detach(), descriptors, [features.float() for features in seen], keypoints)
+                told = told.index_add(1, torch.tensor(CORRECTED), change)
+            return told * self.scale + self.centre, quality, keypoints
 
     def _tell(self, centred: Tensor, spatial: Tensor, last: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
         """Return descriptors (N, 257) in units of ``scale`` around ``centre``, and quality (N, 1)."""
@@ -231,10 +291,8 @@ class DescriptorExtractor(nn.Module):
         self._take(exported, [name for name in self.state_dict() if name != "pixel_mean"])
 
     def _take(self, exported: Path, wanted: list[str]) -> None:
-        found = {item.name: numpy_helper.to_array(item) for item in onnx.load(exported).graph.initializer}
-        # Weights are exported in half precision behind a cast.
-        state = {name: found.get(f"network.{name}_half", found.get(f"network.{name}")) for name in wanted}
-        known = {k: torch.tensor(v, dtype=torch.float32) for k, v in state.items() if v is not None}
+        found = read_weights(exported)
+        known = {name: torch.tensor(found[f"network.{name}"]) for name in wanted if f"network.{name}" in found}
         self.load_state_dict(known, strict=False)
 
     def set_units(self, means: dict[str, NDArray[np.float32]], deviations: dict[str, NDArray[np.float32]]) -> None:

@@ -1,18 +1,20 @@
 """Writing a network into a model repository: ONNX with short weights behind a cast, and its configuration."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 OPSET: Final = 17
 
 Weights = Literal["half", "byte"]
-"""How matrices are kept: as 16-bit floats, or as 8-bit integers with a scale for each output."""
+"""How learned matrices are kept: as 16-bit floats, or as 8-bit integers with a scale for each output."""
 
 
 class Port(NamedTuple):
@@ -56,7 +58,8 @@ def export_network(
         output_names=[target.name for target in targets],
         dynamic_axes={port.name: {0: "batch"} for port in (source, *targets)},
     )
-    graph = (halve_weights if weights == "half" else quantise_weights)(onnx.load(path))
+    learned = {name for name, _ in model.named_parameters()} if weights == "byte" else set[str]()
+    graph = shorten_weights(onnx.load(path), learned)
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, path)
     lines = [
@@ -72,32 +75,39 @@ def export_network(
     (folder / "config.pbtxt").write_text("\n".join(lines) + "\n")
 
 
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the matrices of ``model`` as 16-bit floats, each behind a cast to 32 bits; return the model."""
-    casts = []
-    for initializer in _matrices(model):
-        name, values = initializer.name, numpy_helper.to_array(initializer)
-        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
-        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    return _with_first(model, casts)
+def shorten_weights(model: onnx.ModelProto, as_bytes: Container[str]) -> onnx.ModelProto:
+    """Keep the matrices of ``model`` short and return it: as 16-bit floats, and those named in ``as_bytes`` as bytes.
 
-
-def quantise_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep the matrices of ``model`` as 8-bit integers, each behind a cast and its scales; return the model.
-
-    A scale for each index of the first axis, the outputs of a convolution: the largest magnitude is 127. Activations stay
-    32-bit floats, so that no face of a batch changes another. The runtime folds both steps when it loads the network.
+    16-bit floats stand behind a cast. Bytes stand behind a cast and a scale for each index of the first axis, the outputs
+    of a convolution: the largest magnitude is 127. Activations stay 32-bit floats, so that no face of a batch changes
+    another. The runtime folds these steps when it loads the network.
     """
     nodes = []
     for initializer in _matrices(model):
         name, values = initializer.name, numpy_helper.to_array(initializer)
-        largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
-        scales = (np.maximum(largest, np.finfo(np.float32).tiny) / 127.0).astype(np.float32)
-        initializer.CopyFrom(numpy_helper.from_array(np.rint(values / scales).astype(np.int8), f"{name}_byte"))
-        model.graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
-        nodes.append(helper.make_node("Cast", [f"{name}_byte"], [f"{name}_whole"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{name}_whole", f"{name}_scales"], [name]))
+        if name in as_bytes:
+            largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+            scales = (np.maximum(largest, np.finfo(np.float32).tiny) / 127.0).astype(np.float32)
+            initializer.CopyFrom(numpy_helper.from_array(np.rint(values / scales).astype(np.int8), f"{name}_byte"))
+            model.graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
+            nodes.append(helper.make_node("Cast", [f"{name}_byte"], [f"{name}_whole"], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Mul", [f"{name}_whole", f"{name}_scales"], [name]))
+        else:
+            initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            nodes.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
     return _with_first(model, nodes)
+
+
+def read_weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of an exported network by name, however they are kept."""
+    found = {item.name: numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
+    weights = {}
+    for name, values in found.items():
+        if name.endswith("_byte"):
+            weights[name.removesuffix("_byte")] = values * found[f"{name.removesuffix('_byte')}_scales"]
+        else:
+            weights[name.removesuffix("_half")] = values
+    return {name: np.asarray(values, np.float32) for name, values in weights.items() if values.dtype.kind == "f"}
 
 
 def _matrices(model: onnx.ModelProto) -> list[onnx.TensorProto]:

@@ -8,13 +8,17 @@ from semface.descriptors import DESCRIPTOR_SIZE  # noqa: E402
 from semface.morphable.model import MorphableModel  # noqa: E402
 from training.extractor_losses import _unsteadiness  # noqa: E402
 from training.extractor_network import (  # noqa: E402
+    CORRECTED,
+    CORRECTION_WIDTH,
+    INPUT_SIZE,
     KEYPOINTS,
     MAP_CHANNELS,
     MAP_SIDE,
-    POINT_CHANNELS,
     POINT_SCALE,
     Correction,
+    Corrector,
     DescriptorExtractor,
+    FineCorrection,
     Keypoints,
 )
 
@@ -43,32 +47,53 @@ def test_it_gives_all_descriptors_a_quality_and_the_landmarks() -> None:
     assert ((keypoints > 0.0) & (keypoints < 1.0)).all()
 
 
-def ways_seen(shift: torch.Tensor) -> torch.Tensor:
-    """Return what a correction sees of keypoints that lie ``shift`` (1, KEYPOINTS, 2) from the mean head's."""
-    correction = Correction(MorphableModel.shipped())
-    told = torch.zeros(1, DESCRIPTOR_SIZE)
-    first = KEYPOINTS * POINT_CHANNELS
+def features_of(corrector: Corrector, seed: int) -> list[torch.Tensor]:
+    """Return features of two crops as ``corrector`` takes them."""
+    sizes = {
+        Correction: [(MAP_CHANNELS, MAP_SIDE)],
+        FineCorrection: [(64, INPUT_SIZE // 2), (128, INPUT_SIZE // 4)],
+    }
+    torch.manual_seed(seed)
+    return [torch.randn(2, channels, side, side) for channels, side in sizes[type(corrector)]]
+
+
+@pytest.fixture(params=[Correction, FineCorrection])
+def corrector(request: pytest.FixtureRequest) -> Corrector:
+    torch.manual_seed(0)
+    return request.param(MorphableModel.shipped())
+
+
+def test_what_was_told_stays_until_the_correction_has_learned(corrector: Corrector) -> None:
+    told = torch.randn(2, DESCRIPTOR_SIZE) * 0.1
+    assert not corrector(told, told, features_of(corrector, 1), torch.rand(2, KEYPOINTS, 2)).any()
+
+
+def test_the_correction_sees_how_many_millimetres_a_landmark_lies_from_the_head(corrector: Corrector) -> None:
+    right_and_down = torch.zeros(2, KEYPOINTS, 2)
+    right_and_down[0, 0] = torch.tensor([0.01, 0.02])
+    told = torch.zeros(2, DESCRIPTOR_SIZE)
     with torch.no_grad():
         # The first descriptors that are changed become the first keypoints' ways, in millimetres.
+        first = corrector.change.in_features - CORRECTION_WIDTH - len(CORRECTED) - 3 * KEYPOINTS
         for number in range(6):
-            correction.change.weight[number, first + number] = 1.0 / POINT_SCALE
-        features = torch.zeros(1, MAP_CHANNELS, MAP_SIDE, MAP_SIDE)
-        return correction(told, told, features, correction.points.project(told) + shift)[0]
-
-
-def test_what_was_told_stays_until_the_correction_has_learned() -> None:
-    correction = Correction(MorphableModel.shipped())
-    told, features = torch.randn(2, DESCRIPTOR_SIZE) * 0.1, torch.randn(2, MAP_CHANNELS, MAP_SIDE, MAP_SIDE)
-    assert not correction(told, told, features, torch.rand(2, KEYPOINTS, 2)).any()
-
-
-def test_the_correction_sees_how_many_millimetres_a_landmark_lies_from_the_head() -> None:
-    right_and_down = torch.zeros(1, KEYPOINTS, 2)
-    right_and_down[0, 0] = torch.tensor([0.01, 0.02])
-    answer = ways_seen(right_and_down)
+            corrector.change.weight[number, first + number] = 1.0 / POINT_SCALE
+        keypoints = corrector.points.project(told) + right_and_down
+        answer, other = corrector(told, told, features_of(corrector, 1), keypoints)
     assert answer[0] > 1.0
     assert float(answer[1] / answer[0]) == pytest.approx(-2.0, abs=1e-3)
     torch.testing.assert_close(answer[2:], torch.zeros_like(answer[2:]), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(other, torch.zeros_like(other), atol=1e-4, rtol=0.0)
+
+
+def test_a_correction_looks_only_where_the_head_lies(corrector: Corrector) -> None:
+    places = corrector.points.project(torch.zeros(2, DESCRIPTOR_SIZE))
+    whole, far_away = features_of(corrector, 1), features_of(corrector, 1)
+    for features in far_away:
+        # The head's points lie in the middle of the crop.
+        features[..., :2, :] = 0.0
+    with torch.no_grad():
+        torch.testing.assert_close(corrector.look(whole, places), corrector.look(far_away, places))
+        assert not torch.allclose(corrector.look(whole, places), corrector.look(whole, places + 0.05))
 
 
 def test_a_shape_that_never_changes_within_a_person_is_perfectly_steady() -> None:
