@@ -75,7 +75,7 @@ fuzz: $(DEVELOPMENT) ## Fuzz the readers of frames and recordings by coverage fo
 
 coverage: $(DEVELOPMENT) models $(REDIS8) ## Measure which lines and branches of codec, extraction, enrolment and security the tests run: 95 % at least
 	$(BIN)/coverage run -m pytest -q $(COVERAGE_TESTS)
-	$(BIN)/coverage run --append -m pytest -q -m "slow and not engine" tests/gateway/enrolled tests/extraction/scans
+	$(BIN)/coverage run --append -m pytest -q -m slow tests/gateway/enrolled/test_connection.py tests/gateway/enrolled/test_vector_sets.py
 	$(BIN)/python -m tests.coverage_parts
 
 # Goes on where it was stopped; a module that has changed begins anew.

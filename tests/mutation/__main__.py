@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -38,7 +39,8 @@ def copy_tree(tree: Path) -> None:
 def test_server(tree: Path) -> Iterator[None]:
     """Run the server of tests over ``tree`` while the block lasts."""
     environment = os.environ | {"PYTHONPATH": f"{tree / 'services'}:{tree}", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    with subprocess.Popen([sys.executable, "-m", "tests.mutation.server"], cwd=tree, env=environment) as server:
+    command = [sys.executable, "-m", "tests.mutation.server"]
+    with subprocess.Popen(command, cwd=tree, env=environment, start_new_session=True) as server:
         try:
             while not (tree / PLACE).exists():
                 if server.poll() is not None:
@@ -46,7 +48,7 @@ def test_server(tree: Path) -> Iterator[None]:
                 time.sleep(0.1)
             yield
         finally:
-            server.kill()
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 def open_session(session: Path, configuration: Path, commands: Path, tree: Path) -> None:
