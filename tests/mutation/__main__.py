@@ -38,7 +38,11 @@ def copy_tree(tree: Path) -> None:
 @contextlib.contextmanager
 def test_server(tree: Path) -> Iterator[None]:
     """Run the server of tests over ``tree`` while the block lasts."""
-    environment = os.environ | {"PYTHONPATH": f"{tree / 'services'}:{tree}", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": f"{tree / 'services'}:{tree}",
+        "OMP_NUM_THREADS": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     command = [sys.executable, "-m", "tests.mutation.server"]
     with subprocess.Popen(command, cwd=tree, env=environment, start_new_session=True) as server:
         try:

@@ -118,8 +118,6 @@ class FaceDetector:
         return [Detection(boxes[i], landmarks[i], float(scores[i])) for i in order]
 
     def _propose(self, windows: Arrays, size: Size, levels: list[Level], threshold: float) -> Floats:
-        if not levels:
-            return np.empty((0, 4), np.float32)
         scores, regression = windows["scores"][0, 0], windows["regression"][0]
         found = [_proposals(scores, regression, level, size, threshold) for level in levels]
         boxes, certainty = np.concatenate([b for b, _ in found]), np.concatenate([s for _, s in found])
