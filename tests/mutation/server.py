@@ -22,7 +22,7 @@ import structlog  # noqa: F401
 
 import semface
 import semface.descriptors
-import semface.errors  # noqa: F401
+import semface.errors
 
 PLACE = Path("tests.socket")
 CPU_SECONDS = 30
