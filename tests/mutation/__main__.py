@@ -1,8 +1,8 @@
 """Mutation testing by cosmic-ray: every small change to a module has to fail its tests.
 
-``python -m tests.mutation COSMIC_RAY [NAME …]``, with the folder of cosmic-ray's commands; ``make mutation`` does. Works
-on a copy under ``build/mutation``. Goes on where it was stopped; a new run tries those again that survived, and begins
-anew where a module has changed.
+``python -m tests.mutation COSMIC_RAY [NAME …]``, with the folder of cosmic-ray's commands; ``make mutation`` does.
+Works on a copy under ``build/mutation``. Goes on where it was stopped; a new run tries those again that survived, and
+begins anew where a module has changed.
 """
 
 import contextlib
@@ -110,7 +110,8 @@ def main() -> None:
     """Mutate what the arguments name, all without."""
     commands = Path(sys.argv[1]).resolve()
     names = sys.argv[2:] or sorted(path.stem for path in CONFIGURATIONS.glob("*.toml"))
-    if not all([mutate(name, commands) for name in names]):
+    enough = [mutate(name, commands) for name in names]
+    if not all(enough):
         sys.exit(f"fewer than {LEAST_KILLED:.0%} killed")
 
 
