@@ -64,7 +64,7 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provid
     authority = Authority(tmp_path / "authority")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority" / "ca.pem"))
     running = Provider(authority)
-    thread = threading.Thread(target=running.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield running
     running.server.shutdown()
@@ -165,3 +165,70 @@ def test_keys_are_not_fetched_without_tls() -> None:
     with pytest.raises(SemfaceError) as refused:
         Authenticator(AccessSettings(oidc_issuer=ISSUER, oidc_keys="http://identity.example/keys"))
     assert refused.value.reason is Reason.FIELD_INVALID
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    standing = Clock()
+    monkeypatch.setattr(tokens, "time", standing)
+    return standing
+
+
+async def test_a_key_set_is_current_for_five_minutes(provider: Provider, clock: Clock) -> None:
+    asked = authenticator(provider)
+    assert await refusal(asked) is None
+    provider.body = key_set(two=OTHER)
+    for now, told in ((299.9, None), (300.0, Reason.KEY_INVALID)):
+        clock.now = now
+        assert await refusal(asked) is told
+    assert provider.asked == 2
+
+
+async def test_a_new_key_is_looked_for_ten_seconds_after_the_last_look(provider: Provider, clock: Clock) -> None:
+    asked = authenticator(provider)
+    assert await refusal(asked) is None
+    provider.body = key_set(one=PRIVATE, two=OTHER)
+    for now, told in ((9.9, Reason.KEY_INVALID), (10.0, None)):
+        clock.now = now
+        assert await refusal(asked, private=OTHER, key_id="two") is told
+    assert await refusal(asked) is None
+    assert provider.asked == 2
+
+
+async def test_the_keys_of_a_provider_that_is_away_are_trusted_for_an_hour(provider: Provider, clock: Clock) -> None:
+    asked = authenticator(provider)
+    assert await refusal(asked) is None
+    provider.status = 503
+    for now, told in ((3599.9, None), (3600.0, Reason.BACKEND_AWAY)):
+        clock.now = now
+        assert await refusal(asked) is told
+    provider.status = 200
+    clock.now = 3610.0
+    assert await refusal(asked) is None
+
+
+async def test_a_key_set_of_a_mebibyte_is_read_and_a_byte_more_is_not(provider: Provider) -> None:
+    padding = (1 << 20) - len(provider.body)
+    provider.body += b" " * padding
+    assert await refusal(authenticator(provider)) is None
+    provider.body += b" "
+    assert await refusal(authenticator(provider)) is Reason.BACKEND_AWAY
+
+
+async def test_a_key_without_an_id_opens_nothing_and_harms_no_other(provider: Provider) -> None:
+    told = json.loads(key_set(one=PRIVATE, two=OTHER))
+    del told["keys"][1]["kid"]
+    provider.body = json.dumps(told).encode()
+    asked = authenticator(provider)
+    assert await refusal(asked) is None
+    for key_id in ("two", None):
+        assert await refusal(asked, private=OTHER, key_id=key_id) is Reason.KEY_INVALID

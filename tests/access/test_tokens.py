@@ -1,4 +1,5 @@
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from semface.access.authentication import Authenticator
 from semface.access.callers import Scope
+from semface.access.keys import KeyFile
 from semface.access.settings import AccessSettings
 from semface.errors import Reason, SemfaceError
 
@@ -25,7 +27,7 @@ def authenticator(tmp_path: Path) -> Authenticator:
     return Authenticator(AccessSettings(oidc_issuer=ISSUER, oidc_keys=str(keys)))
 
 
-def token(private: Any = PRIVATE, algorithm: str = "ES256", key_id: str = "one", **changes: Any) -> str:
+def token(private: Any = PRIVATE, algorithm: str = "ES256", key_id: str | None = "one", **changes: Any) -> str:
     claims = {
         "iss": ISSUER,
         "aud": "semface",
@@ -35,12 +37,13 @@ def token(private: Any = PRIVATE, algorithm: str = "ES256", key_id: str = "one",
         "scope": "openid verify semface:identify",
     } | changes
     said = {name: value for name, value in claims.items() if value is not None}
-    return jwt.encode(said, private, algorithm, headers={"kid": key_id})
+    return jwt.encode(said, private, algorithm, headers={} if key_id is None else {"kid": key_id})
 
 
 async def test_a_token_tells_tenant_and_scopes_and_names_nobody(authenticator: Authenticator) -> None:
     caller = await authenticator.caller(f"Bearer {token()}")
     assert (caller.tenant, caller.scopes) == ("acme", {Scope.VERIFY, Scope.IDENTIFY})
+    assert re.fullmatch(r"oidc-[A-Za-z0-9_-]{12}", caller.key_id)
     assert "somebody" not in caller.key_id
 
 
@@ -83,3 +86,21 @@ async def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(authent
         with pytest.raises(SemfaceError) as refused:
             await authenticator.caller(f"Bearer {one}")
         assert refused.value.reason is Reason.KEY_INVALID
+
+
+async def test_keys_and_tokens_are_taken_side_by_side(authenticator: Authenticator, tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    _, key = file.create("others", [Scope.READ])
+    jwks = str(tmp_path / "jwks.json")
+    both = Authenticator(AccessSettings(oidc_issuer=ISSUER, oidc_keys=jwks, keys_file=file.path))
+    assert [(await both.caller(f"Bearer {shown}")).tenant for shown in (key, token())] == ["others", "acme"]
+    for wrong in ("a", "a.b", "a.b.c", "a.b.c.d"):
+        with pytest.raises(SemfaceError) as refused:
+            await both.caller(f"Bearer {wrong}")
+        assert refused.value.reason is Reason.KEY_INVALID
+
+
+def test_an_issuer_without_keys_is_said_at_the_start() -> None:
+    with pytest.raises(SemfaceError) as refused:
+        Authenticator(AccessSettings(oidc_issuer=ISSUER))
+    assert (refused.value.reason, refused.value.field) == (Reason.FIELD_INVALID, "oidc_keys")

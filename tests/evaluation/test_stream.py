@@ -10,8 +10,6 @@ from semface.descriptors import GROUPS, Portion
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.moving_faces import PICTURE_SIZE, moving_descriptors, moving_pictures
 from semface.evaluation.stream import DescribedFrames, describe_motion, evaluate_stream, landmark_shift
-from semface.extraction.steadiness import SteadySquare
-from semface.extraction.video import Video
 from semface.inference.embedded import EmbeddedEngine
 from tests.codec.faces import faces
 
@@ -58,32 +56,3 @@ def test_a_made_up_face_moves_smoothly_and_is_the_same_every_time() -> None:
     assert not np.diff(face[:, GROUPS["shape"]], axis=0).any()
     (picture,) = moving_pictures(face[:1], 3)
     assert picture.shape == (*PICTURE_SIZE, 3)
-
-
-def test_a_trembling_box_leaves_the_square_still_and_a_face_that_leaves_takes_it_along() -> None:
-    steady = SteadySquare()
-    assert steady.follow(None) is None
-    assert steady.follow((10.0, 10.0, 100.0)) == (10.0, 10.0, 100.0)
-    assert steady.follow((13.0, 8.0, 104.0)) == (10.0, 10.0, 100.0)
-    assert steady.follow(None) == (10.0, 10.0, 100.0)
-    assert steady.follow((30.0, 10.0, 100.0)) == (30.0, 10.0, 100.0)
-    assert steady.follow((30.0, 10.0, 130.0)) == (30.0, 10.0, 130.0)
-
-
-def test_a_video_is_read_frame_by_frame_and_what_is_none_is_refused(tmp_path: Path) -> None:
-    av = pytest.importorskip("av", reason="PyAV is not installed: the extra video")
-    path = tmp_path / "moving.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for grey in (40, 80, 120):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    with Video(path) as video:
-        assert video.frames_per_second == 25
-        assert [round(float(frame.mean()), -1) for frame in video.frames()] == [40, 80, 120]
-    (tmp_path / "none.mp4").write_bytes(b"no video")
-    with pytest.raises(SemfaceError) as refused:
-        Video(tmp_path / "none.mp4")
-    assert refused.value.reason is Reason.IMAGE_UNDECODABLE

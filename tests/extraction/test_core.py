@@ -157,3 +157,34 @@ async def test_the_probe_fails_when_a_network_is_missing(tmp_path: Path, name: s
 
 async def test_the_probe_passes_when_all_is_there(engine: EmbeddedEngine) -> None:
     await Extractor(engine).probe()
+
+
+class Infinite(EmbeddedEngine):
+    """The engine, of which one network answers with infinity."""
+
+    def __init__(self, repository: Path, broken: str) -> None:
+        super().__init__(repository, threads=1)
+        self.broken = broken
+
+    async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        answers = await super().infer(model, inputs)
+        return {name: array * np.inf for name, array in answers.items()} if model == self.broken else answers
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_the_probe_fails_when_a_network_answers_with_infinity(tiny_repository: Path, name: str) -> None:
+    engine = Infinite(tiny_repository, name)
+    with pytest.raises(RuntimeError, match=name):
+        await Extractor(engine).probe()
+    await engine.close()
+
+
+async def test_a_square_that_is_known_is_described_without_looking_for_a_face(
+    engine: EmbeddedEngine, photograph: Pixels
+) -> None:
+    extractor = Extractor(engine)
+    (face,) = await extractor.extract(photograph)
+    crop = crop_face(photograph, face.square)
+    described = await extractor.describe([crop, crop])
+    np.testing.assert_allclose(described, np.stack([face.descriptors] * 2), atol=1e-6)
+    assert (await extractor.describe([])).shape == (0, 257)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from semface.extraction.detection import DetectorOptions, FaceDetector, non_maximum_suppression
+from semface.extraction.detection import MATRIX_BOXES, DetectorOptions, FaceDetector, non_maximum_suppression
 from semface.inference.embedded import EmbeddedEngine
 from tests.extraction.conftest import Pixels
 
@@ -140,3 +140,22 @@ def test_suppression_keeps_the_best_of_what_overlaps() -> None:
     assert non_maximum_suppression(boxes, scores, 0.5).tolist() == [1, 3, 2]
     assert non_maximum_suppression(boxes, scores, 0.5, of_smaller=True).tolist() == [1, 2]
     assert non_maximum_suppression(boxes[:0], scores[:0], 0.5).tolist() == []
+
+
+@pytest.mark.parametrize("of_smaller", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_boxes_those_are_kept_that_overlap_no_better_one(seed: int, of_smaller: bool) -> None:
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, 100, (MATRIX_BOXES + 40, 2))
+    boxes = np.concatenate([corner, corner + random.uniform(5, 40, corner.shape)], axis=1).astype(np.float32)
+    scores = random.uniform(0, 1, len(boxes)).astype(np.float32)
+    kept = non_maximum_suppression(boxes, scores, 0.5, of_smaller=of_smaller).tolist()
+    assert (np.diff(scores[kept]) <= 0).all()
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    for place in range(len(boxes)):
+        better = [other for other in kept if scores[other] > scores[place]]
+        common = np.clip(
+            np.minimum(boxes[place, 2:], boxes[better, 2:]) - np.maximum(boxes[place, :2], boxes[better, :2]), 0, None
+        ).prod(axis=1)
+        whole = np.minimum(area[place], area[better]) if of_smaller else area[place] + area[better] - common
+        assert (place in kept) is not bool((common > 0.5 * whole).any())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from semface.errors import Reason, SemfaceError
-from semface.extraction.image import ImageLimits, decode_image
+from semface.extraction.image import MAX_SCANS, START_OF_SCAN, ImageLimits, decode_image
 from tests.extraction.conftest import Pixels
 
 ORIENTATION = 0x0112
@@ -185,3 +185,10 @@ def test_damaged_bytes_give_a_picture_or_a_refusal(kind: str, changes: list[tupl
     except SemfaceError as error:
         outcome = error.reason
     assert outcome in ((3,), Reason.IMAGE_UNDECODABLE, Reason.IMAGE_TOO_LARGE)
+
+
+def test_a_jpeg_of_more_scans_than_are_taken_is_refused(photograph: Pixels) -> None:
+    # Markers behind the picture count too: to tell them apart, all of it would have to be decoded.
+    whole = encoded(Image.fromarray(photograph), "JPEG")
+    assert decode_image(whole + START_OF_SCAN * (MAX_SCANS - 1), ImageLimits()).shape == photograph.shape
+    assert refused(whole + START_OF_SCAN * MAX_SCANS) is Reason.IMAGE_UNDECODABLE

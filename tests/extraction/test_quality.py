@@ -180,3 +180,7 @@ async def test_covering_a_face_lowers_its_quality_or_it_is_refused(
     region = (x0 + left * (x1 - x0), y0 + upper * (y1 - y0), x0 + right * (x1 - x0), y0 + lower * (y1 - y0))
     ImageDraw.Draw(picture).rectangle(region, fill=colour)
     assert await quality_of(trained_engine, picture) < 0.85 * whole.quality
+
+
+def test_eyes_at_one_place_tell_of_no_frontal_face() -> None:
+    assert frontality_of_landmarks(np.full((5, 2), 7.0, np.float32)) == 0

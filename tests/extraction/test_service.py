@@ -16,9 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image, ImageFilter, ImageOps
 
 from semface.descriptors import DESCRIPTOR_SIZE
+from semface.evaluation.scan_recognition import ply
 from semface.extraction.alignment import CROP_SCALE
 from semface.extraction.core import MODELS, Extractor, Face
 from semface.extraction.image import ImageLimits
+from semface.extraction.scans.core import ScanReader
 from semface.extraction.service import ExtractionService, services
 from semface.extraction.settings import ExtractionSettings
 from semface.inference import Engine
@@ -27,6 +29,7 @@ from semface.messages import unpack_descriptors
 from semface.rpc.server import Server, Service
 from semface.v1 import extraction_pb2, extraction_pb2_grpc
 from tests.extraction.conftest import Pixels
+from tests.extraction.scans.heads import ball, head
 from tests.extraction.test_image import encoded, one_bit_png
 from tests.rpc.conftest import eventually
 from tests.tiny_models import build_tiny_repository
@@ -272,3 +275,21 @@ async def test_a_service_without_its_network_is_not_healthy_and_says_why(tmp_pat
         assert reason_of(caught.value) == "MODEL_LOADING"
     await server.stop()
     await engine.close()
+
+
+async def test_a_scan_comes_back_as_the_images_of_its_face_and_what_is_none_has_its_reason(
+    trained_engine: EmbeddedEngine,
+) -> None:
+    extractor = Extractor(trained_engine)
+    expected = await ScanReader(extractor).attribute_images(head())
+    async with serving(extractor, 1) as stub:
+        for scan, reason in ((b"no scan", "SCAN_UNDECODABLE"), (ply(ball()), "NO_FACE")):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.ReadScan(extraction_pb2.ReadScanRequest(scan=scan))
+            assert reason_of(refused.value) == reason
+        answer = await stub.ReadScan(extraction_pb2.ReadScanRequest(scan=ply(head())))
+    images = np.frombuffer(answer.attribute_images, "<f4").reshape(expected.images.shape)
+    assert answer.textured
+    assert answer.covered == pytest.approx(expected.covered, abs=0.01)
+    assert np.abs(images - expected.images).mean() < 0.01
+    assert [model.name for model in answer.models] == list(MODELS)

@@ -100,13 +100,3 @@ async def test_both_sides_show_certificates_that_are_read_again_and_health_is_pl
             assert await lasting.serving("semface.v1.CodecService")
         assert await reaches(address, fresh_client)
         assert not await reaches(address, Authority(tmp_path / "third").issue("client"))
-
-
-def test_half_of_the_certificates_is_refused(tmp_path: Path) -> None:
-    from semface.access.certificates import configured_tls
-    from semface.access.settings import AccessSettings
-    from semface.errors import SemfaceError
-
-    with pytest.raises(SemfaceError) as refused:
-        configured_tls(AccessSettings(tls_key=tmp_path / "key.pem"))
-    assert refused.value.reason is Reason.FIELD_INVALID

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
+from semface.gateway.enrolled import directory as catching_up
 from semface.gateway.enrolled import saved_index
 from semface.gateway.enrolled.directory import TenantDirectory
 from semface.gateway.enrolled.keyspace import Keyspace
@@ -235,3 +237,72 @@ async def test_while_the_limit_is_passed_nobody_is_lost_and_nobody_comes_back(
     assert searched.index.screened
     for seed in range(80):
         assert await who(searched, seed) == ([] if seed in erased else [f"s{seed}"])
+
+
+async def test_while_a_gateway_seals_under_an_old_key_a_rotation_does_not_say_it_is_done(
+    store: EnrolledStore, tenant: str
+) -> None:
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
+    sealed = dict([pair async for values in store.values(tenant) for pair in values])
+
+    async def seal_again() -> None:
+        # What a gateway does that goes on with a ring of before.
+        for pseudonym, value in sealed.items():
+            await store.redis.hset(Keyspace(tenant).bucket(pseudonym), pseudonym, value)
+
+    with pytest.raises(RuntimeError, match="old key ring"):
+        await rotate(Undoing(store, seal_again), tenant, settle_seconds=0)  # type: ignore[arg-type]
+    assert store.ring.in_use(tenant) == [1, 2]
+
+
+class Undoing:
+    """A store in which each replaced value is put back."""
+
+    def __init__(self, store: EnrolledStore, undo: Callable[[], Awaitable[None]]) -> None:
+        self._store, self._undo = store, undo
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def replace_value(self, *told: Any) -> None:
+        await self._store.replace_value(*told)
+        await self._undo()
+
+
+async def test_on_a_full_server_a_search_reads_all_and_finds_all(store: EnrolledStore, tenant: str) -> None:
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
+    await store.redis.delete(Keyspace(tenant).changes)
+    await store.redis.config_set("maxmemory", "1")
+    try:
+        searched = directory(store, tenant)
+        assert await who(searched, 1) == await who(searched, 1) == ["a"]
+        assert not await store.redis.exists(Keyspace(tenant).changes)
+    finally:
+        await store.redis.config_set("maxmemory", "0")
+
+
+async def test_an_index_behind_by_many_changes_catches_up_in_parts(
+    store: EnrolledStore, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "CHANGES_AT_ONCE", 3)
+    searched = directory(store, tenant)
+    assert await who(searched, 1) == []
+    for seed in range(10):
+        await store.put(tenant, record(store, f"s{seed}", seed, tenant), EVENT)
+    await store.remove(tenant, store.protection(tenant).pseudonym("s4"), ERASE)
+    assert [await who(searched, seed) for seed in (0, 4, 9)] == [["s0"], [], ["s9"]]
+
+
+async def test_an_index_of_a_key_of_before_is_not_kept(store: EnrolledStore, tenant: str, tmp_path: Path) -> None:
+    saved = SavedIndexes(tmp_path / "indexes")
+    searched = directory(store, tenant, saved)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
+    assert await who(searched, 1) == ["a"]
+    store.ring.renew(tenant)
+    await searched.save()
+    assert not saved.path(tenant).exists()
+    assert await who(searched, 1) == ["a"]
+    await searched.save()
+    assert saved.read(store.protection(tenant), 1000) is not None
+    store.ring.renew(tenant)
+    assert saved.read(store.protection(tenant), 1000) is None

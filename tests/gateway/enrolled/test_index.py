@@ -112,3 +112,28 @@ def test_who_is_erased_leaves_nothing_in_memory() -> None:
     assert all(not column[:20].any() for column in index._columns() if column is not index._expires)
     index.add(entries(people(3, 8)))
     assert [one[0][0] for one in index.search(people(3, 8), 0.9, 1, None)] == ["s0", "s1", "s2"]
+
+
+@pytest.mark.parametrize("screened", [False, True])
+def test_an_index_that_grows_stays_right_and_tells_everything_that_is_in_it(screened: bool) -> None:
+    index = TemplateIndex(exact_limit=100 if screened else searching.UNLIMITED)
+    vectors = people(searching.FIRST_CAPACITY + 200, 9)
+    told = entries(vectors)
+    for start in range(0, len(told), 300):
+        index.add(told[start : start + 300])
+    index.add([])
+    assert (len(index), index.screened) == (len(told), screened)
+    alive = [number for number in range(0, len(told), 97) if told[number].expires_at is None]
+    found = index.search(vectors[alive], 0.9, 1, None)
+    assert [one[0][0] for one in found] == [f"s{number}" for number in alive]
+    parts = list(index.entries_in_parts(500))
+    assert [len(part) for part in parts] == [500, 500, len(told) - 1000]
+    for kept, given_ in zip((entry for part in parts for entry in part), told, strict=True):
+        assert (kept.pseudonym, kept.subject, kept.model, kept.groups, kept.expires_at) == (
+            given_.pseudonym,
+            given_.subject,
+            given_.model,
+            given_.groups,
+            given_.expires_at,
+        )
+        assert np.array_equal(kept.codes, given_.codes)

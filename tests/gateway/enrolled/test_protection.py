@@ -97,6 +97,13 @@ def test_a_resealed_record_lies_under_the_new_key_in_the_new_map(ring: KeyRing) 
         open_record(fresh, before.pseudonym("a"), before)
 
 
+def test_a_record_is_sealed_under_no_key_but_the_one_whose_map_it_lies_in(ring: KeyRing) -> None:
+    made = make_record("a", embedding(1), MODEL, Details(1.5e9), protection(ring))
+    ring.renew("default")
+    with pytest.raises(ValueError, match="map"):
+        seal_record(made, protection(ring))
+
+
 def test_a_ring_holds_no_key_in_the_clear_and_opens_with_its_master_key_only(tmp_path: Path, ring: KeyRing) -> None:
     keys = ring.keys("default")
     text = ring.path.read_text()
