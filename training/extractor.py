@@ -28,8 +28,8 @@ from training.received_descriptors import digest
 
 BACKBONE_RATE: Final = 3e-4
 HEAD_RATE: Final = 1.5e-3
-PARTS: Final = ("correction", "fine_correction")
-"""Parts that may learn alone: together they lose what the second leans on."""
+CORRECTIONS: Final = ("correction", "fine_correction")
+"""Parts of the network that learn alone, one after the other: each leans on what comes before it."""
 FROZEN_BLOCKS: Final = 5
 """The first blocks see edges and colours, at the highest cost; they stay as the teacher has them."""
 
@@ -52,7 +52,7 @@ class Trainer:
     ) -> None:
         """Make ready to learn from batches with ``mix`` faces of LFW and renders; the others are of FER+.
 
-        The first ``frozen`` blocks stay as they are; so does all but the part named ``only``.
+        The first ``frozen`` blocks stay as they are. So do the corrections, or all but the one that is named ``only``.
         """
         self.faces, self.steps, self.mix, self.checkpoint = faces, steps, mix, checkpoint
         self.purpose = purpose
@@ -62,7 +62,8 @@ class Trainer:
             part.requires_grad_(False)
         if only is not None:
             self.network.requires_grad_(False)
-            self.network.get_submodule(only).requires_grad_(True)
+        for part in CORRECTIONS:
+            self.network.get_submodule(part).requires_grad_(part == only)
         started = [p for p in self.network.blocks.parameters() if p.requires_grad]
         named = self.network.named_parameters()
         fresh = [p for name, p in named if p.requires_grad and not name.startswith(("stem", "blocks"))]
@@ -210,7 +211,7 @@ def main() -> None:
     parser.add_argument("--start-from", type=Path, help="check-point of another training to start from")
     parser.add_argument("--features", type=Path, help="exported network of which to take all but the read-out")
     parser.add_argument("--network", type=Path, help="exported network to start from, when its check-point is gone")
-    parser.add_argument("--only", choices=PARTS, help="the part that learns; all else stays as it is")
+    parser.add_argument("--only", choices=CORRECTIONS, help="the correction that learns, and nothing else")
     parser.add_argument("--frozen", type=int, default=FROZEN_BLOCKS, help="blocks that stay as they are, of 13")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--named", type=int, default=32, help="faces of LFW in each batch of 64")
