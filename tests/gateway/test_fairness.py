@@ -1,6 +1,7 @@
 """A tenant that floods the gateway is refused, and the others do not notice."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from semface.access.callers import Scope
 from semface.access.keys import KeyFile
@@ -92,6 +94,45 @@ async def test_who_floods_is_told_when_to_come_again_and_others_are_answered_in_
     assert set(flood.statuses) == {200, 429}
     assert refused.json()["reason"] == "OVERLOADED"
     assert int(refused.headers["Retry-After"]) >= 1
+
+
+async def send_without_pause(url: str, key: str, photograph: bytes, answered: Counter[str]) -> None:
+    """Send photographs through a stream, three ahead of the answers."""
+    headers = {"Authorization": f"Bearer {key}"}
+    async with connect(f"{url.replace('http', 'ws')}/v1/stream/send", additional_headers=headers) as socket:
+        for _ in range(3):
+            await socket.send(photograph)
+        async for message in socket:
+            if isinstance(message, str):
+                assert json.loads(message)["faces"] == 1
+                answered[key] += 1
+                await socket.send(photograph)
+
+
+async def test_streams_without_a_pause_take_their_turns_and_none_is_ended(
+    system: System, tmp_path: Path, portrait: bytes, bodies: dict[str, Post]
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    greedy, modest = (file.create(tenant, [Scope.FACES])[1] for tenant in ("greedy", "modest"))
+    bounds = {"http_max_in_flight": 1, "http_max_waiting": 4, "call_timeout_seconds": 60.0}
+    answered: Counter[str] = Counter()
+    async with gateway(system, keys_file=file.path, **bounds) as client:
+        url = str(client.base_url).rstrip("/")
+        keys = [greedy] * 4 + [modest]
+        streams = [asyncio.create_task(send_without_pause(url, key, portrait, answered)) for key in keys]
+        async with asyncio.timeout(120):
+            while answered[modest] < 4:  # noqa: ASYNC110 - answers have no event
+                await asyncio.sleep(0.01)
+        assert not any(stream.done() for stream in streams)
+        # Between two turns of the one stream each other tenant has one, not each other stream.
+        assert answered[greedy] <= 3 * answered[modest], answered
+        passed = (await ask(client, bodies["quick"], modest)).status_code
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+        # Who has left holds no place.
+        assert (await ask(client, bodies["quick"], greedy)).status_code == 200
+    assert passed == 200
 
 
 async def test_alone_a_tenant_has_all_there_is(system: System, tmp_path: Path, bodies: dict[str, Post]) -> None:

@@ -122,7 +122,7 @@ class FaceDetector:
         if not len(boxes):
             return boxes
         squares = _squared(boxes)
-        outputs = await _stage(worker, "face_detection_refinement", halved, squares, 24)
+        outputs = await _stage(worker, "face_detection_refinement", halved, squares, 24, 1)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         boxes = _moved(squares[sure], outputs["regression"][sure])
@@ -134,7 +134,7 @@ class FaceDetector:
         if not len(boxes):
             return boxes, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
         squares = _squared(boxes)
-        outputs = await _stage(worker, "face_detection_output", halved, squares, 48)
+        outputs = await _stage(worker, "face_detection_output", halved, squares, 48, 2)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         squares, scores = squares[sure], scores[sure]
@@ -146,8 +146,8 @@ class FaceDetector:
         return boxes[kept], landmarks[kept], scores[kept]
 
 
-async def _stage(worker: Worker, model: str, halved: Halved, squares: Floats, size: int) -> Arrays:
-    crops = await worker.compute(_crops, halved, squares, size)
+async def _stage(worker: Worker, model: str, halved: Halved, squares: Floats, size: int, shrinking: float) -> Arrays:
+    crops = await worker.compute(_crops, halved, squares, size, shrinking)
     return await worker.infer(model, {"images": crops})
 
 
@@ -220,12 +220,15 @@ def _prepare(picture: Picture, levels: tuple[Level, ...]) -> tuple[Halved, Float
     return halved, _normalise(np.asarray(draw(halved, levels))[None])
 
 
-def _crops(halved: Halved, squares: Floats, size: int) -> Floats:
-    """Return the ``squares`` (N, 4) of a picture as input (N, 3, size, size) of a network."""
+def _crops(halved: Halved, squares: Floats, size: int, shrinking: float) -> Floats:
+    """Return the ``squares`` (N, 4) of a picture as input (N, 3, size, size) of a network.
+
+    Each comes from a picture halved as often as leaves it ``shrinking`` times as large, at least.
+    """
     # One under the other in one image, which is turned into an array at once.
     strip = Image.new("RGB", (size, size * len(squares)))
     for place, (x0, y0, x1, _) in enumerate(squares.tolist()):
-        halvings = halved.within((x1 - x0) / size)
+        halvings = halved.within((x1 - x0) / (shrinking * size))
         square = x0 / 2**halvings, y0 / 2**halvings, (x1 - x0) / 2**halvings
         strip.paste(resample(halved.times(halvings), square, size, SURROUNDINGS), (0, size * place))
     return _normalise(np.asarray(strip).reshape(-1, size, size, 3))

@@ -45,7 +45,7 @@ class EmbeddedEngine:
         self._repository = ModelRepository(repository)
         self._threads = threads or _usable_cores()
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="semface-inference")
-        self._sessions: dict[str, ort.InferenceSession] = {}
+        self._runs: dict[str, Run] = {}
         self._loading = Lock()
         self._direct: dict[str, tuple[Run, int]] = {}
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Batcher]] = WeakKeyDictionary()
@@ -76,7 +76,7 @@ class EmbeddedEngine:
     def _infer_here(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return the outputs of ``model``, run in the calling thread."""
         with span(f"infer {model}"):
-            run = runner(self._session(model))
+            run = self._run_of(model)
             entry = self._repository.model(model)
             check_inputs(entry.metadata, inputs)
             return join_rows([run(part) for part in split_rows(inputs, _rows_together(entry))])
@@ -84,7 +84,7 @@ class EmbeddedEngine:
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._run_of, model)
         except SemfaceError:
             return False
         return True
@@ -100,24 +100,23 @@ class EmbeddedEngine:
     async def close(self) -> None:
         """See :meth:`semface.inference.engine.Engine.close`."""
         await asyncio.to_thread(self._executor.shutdown)
-        self._sessions.clear()
+        self._runs.clear()
         self._direct.clear()
         self._batchers.clear()
 
     async def _batcher(self, model: str) -> Batcher:
-        session = await asyncio.get_running_loop().run_in_executor(self._executor, self._session, model)
+        run = await asyncio.get_running_loop().run_in_executor(self._executor, self._run_of, model)
         entry = self._repository.model(model)
-        run = runner(session)
         rows = _direct_rows(entry)
         if rows:
             self._direct[model] = run, rows
         return Batcher(run, self._executor, _rows_together(entry), entry.queue_delay_seconds, self._threads)
 
-    def _session(self, model: str) -> ort.InferenceSession:
+    def _run_of(self, model: str) -> Run:
         with self._loading:
-            if model not in self._sessions:
-                self._sessions[model] = self._load(model)
-            return self._sessions[model]
+            if model not in self._runs:
+                self._runs[model] = runner(self._load(model))
+            return self._runs[model]
 
     def _load(self, model: str) -> ort.InferenceSession:
         """Return the session of a network whose file is whole, and is the one of the hash that callers are told."""

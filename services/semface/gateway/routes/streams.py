@@ -15,6 +15,7 @@ from semface.descriptors import GROUPS, PORTION_GROUPS, portion_names
 from semface.errors import Reason, SemfaceError
 from semface.gateway import answers, streaming
 from semface.gateway.dependencies import Parts, PortionNames, Quality, read_portions, read_quality
+from semface.gateway.fairness import StreamTurns
 from semface.gateway.problems import describe
 from semface.gateway.provenance import describe_model
 from semface.gateway.security import SUBPROTOCOL, admit_websocket
@@ -33,12 +34,14 @@ async def send(websocket: WebSocket, quality: Quality = None, portion: PortionNa
     """Take photographs of a moving face; answer of each what was seen, and its frame."""
     app: Parts = websocket.app.state.parts
 
-    async def talk() -> None:
+    async def talk(turns: StreamTurns) -> None:
         asked = streaming.Refresh()
-        photographs = _photographs(websocket, asked, app.settings.http_max_image_bytes)
+        photographs = _in_turn(_photographs(websocket, asked, app.settings.http_max_image_bytes), turns)
         chosen = read_quality(quality, None), read_portions(portion)
         number = 0
         async for sent in streaming.send(app.services, photographs, asked, *chosen):
+            # Whoever reads slowly keeps no place from others.
+            await turns.end()
             await _tell(websocket, app, describe_sent(number, sent))
             if sent.frame is not None:
                 await websocket.send_bytes(sent.frame.data)
@@ -55,9 +58,10 @@ async def receive(
     """Take the frames of a moving face, an empty one for each that was lost; answer of each what is known then."""
     app: Parts = websocket.app.state.parts
 
-    async def talk() -> None:
+    async def talk(turns: StreamTurns) -> None:
         number = 0
-        async for shown in streaming.receive(app.services, _frames(websocket)):
+        async for shown in streaming.receive(app.services, _in_turn(_frames(websocket), turns)):
+            await turns.end()
             await _tell(websocket, app, await describe_shown(number, shown, blendshapes=blendshapes))
             number += 1
 
@@ -110,14 +114,15 @@ async def describe_shown(number: int, shown: streaming.Shown, *, blendshapes: bo
     )
 
 
-async def _serve(websocket: WebSocket, app: Parts, talk: Callable[[], Awaitable[None]]) -> None:
+async def _serve(websocket: WebSocket, app: Parts, talk: Callable[[StreamTurns], Awaitable[None]]) -> None:
     """Admit the caller and ``talk`` until one of the two leaves; a problem is told before the stream is closed."""
     offered = SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
     await websocket.accept(offered)
     try:
-        await admit_websocket(app.gate, websocket, Scope.FACES)
+        caller = await admit_websocket(app.gate, websocket, Scope.FACES)
         with app.metrics.streams.labels(_name(websocket)).track_inprogress():
-            await talk()
+            async with app.gate.turns.stream(websocket.scope["path"], caller.tenant) as turns:
+                await talk(turns)
     except WebSocketDisconnect:
         return
     except SemfaceError as error:
@@ -131,6 +136,13 @@ async def _end(websocket: WebSocket, error: SemfaceError) -> None:
         if websocket.application_state is WebSocketState.CONNECTED:
             await websocket.send_text(json.dumps({"problem": told.model_dump(exclude_none=True)}))
             await websocket.close(PRIVATE_CLOSE_CODES + told.status, told.reason)
+
+
+async def _in_turn(messages: AsyncIterator[bytes], turns: StreamTurns) -> AsyncIterator[bytes]:
+    """Yield each of ``messages`` when it is its turn."""
+    async for message in messages:
+        await turns.take(len(message))
+        yield message
 
 
 async def _photographs(websocket: WebSocket, asked: streaming.Refresh, most_bytes: int) -> AsyncIterator[bytes]:
