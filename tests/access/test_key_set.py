@@ -168,12 +168,12 @@ def test_keys_are_not_fetched_without_tls() -> None:
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is moved, by seconds since the test began."""
 
     now = 0.0
 
     def monotonic(self) -> float:
-        return self.now
+        return 1000.0 + self.now
 
 
 @pytest.fixture

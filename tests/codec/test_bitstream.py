@@ -11,8 +11,11 @@ from semface.codec.bitstream import (
     MAX_FRAME_BYTES,
     PORTION_ORDER,
     drop,
+    first_damaged,
+    is_predicted,
     outline,
     pack,
+    pack_all,
     pack_predicted,
     unpack,
     unpack_predicted,
@@ -29,6 +32,25 @@ PAYLOADS = {
 }
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(PORTION_ORDER, size)]
 HEAD_BITS = 16
+GOLDEN = {
+    (Portion.ILLUMINATION,): "0e10c0ffeed6",
+    (Portion.EXPRESSION,): "0d400011223344556677fffb",
+    (Portion.IDENTITY,): "0ce88d2f60a1b4c3d2e1f00f1e2d3c4b5a69788796a5f7",
+    (Portion.ILLUMINATION, Portion.EXPRESSION): "0f2403c0ffeed60011223344556677fffb",
+    (Portion.ILLUMINATION, Portion.IDENTITY): "0e8c03c0ffeed68d2f60a1b4c3d2e1f00f1e2d3c4b5a69788796a5f7",
+    (Portion.EXPRESSION, Portion.IDENTITY): "0dd9090011223344556677fffb8d2f60a1b4c3d2e1f00f1e2d3c4b5a69788796a5f7",
+    PORTION_ORDER: "0fb90309c0ffeed60011223344556677fffb8d2f60a1b4c3d2e1f00f1e2d3c4b5a69788796a5f7",
+}
+"""The frames of ``PAYLOADS`` at quality 3, which the decoder written from the document reads too."""
+
+REFERENCE = bytes(range(10))
+GOLDEN_PREDICTED = {
+    (0, "0a1122334455"): "282a1122334455",
+    (1, "0a1122334455"): "385a1122334455",
+    (0, "05"): "2175",
+    (1, "05"): "3105",
+}
+"""Predicted frames after ``REFERENCE``, by series and payload."""
 
 payload_sets = st.dictionaries(st.sampled_from(PORTION_ORDER), st.binary(max_size=140), min_size=1)
 qualities = st.integers(0, 7)
@@ -52,6 +74,92 @@ def refusal(frame: bytes) -> Reason:
     reason = answer(frame)
     assert isinstance(reason, Reason)
     return reason
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_the_bytes_of_a_frame_never_change(subset: tuple[Portion, ...]) -> None:
+    payloads, frame = {portion: PAYLOADS[portion] for portion in subset}, bytes.fromhex(GOLDEN[subset])
+    assert pack(3, payloads, HASH) == frame
+    assert unpack(frame, HASH) == (3, payloads)
+    assert read_frame(frame, HASH) == (3, {NAMES[portion.value]: payload for portion, payload in payloads.items()})
+    assert not is_predicted(frame)
+
+
+@pytest.mark.parametrize(("series", "payload"), GOLDEN_PREDICTED)
+def test_the_bytes_of_a_predicted_frame_never_change(series: int, payload: str) -> None:
+    plain, frame = bytes.fromhex(payload), bytes.fromhex(GOLDEN_PREDICTED[series, payload])
+    assert pack_predicted(series, plain, REFERENCE) == frame
+    assert unpack_predicted(frame, REFERENCE) == read_predicted(frame, REFERENCE) == (series, plain)
+    assert is_predicted(frame)
+    assert refusal(frame) is Reason.BITSTREAM_CORRUPT
+
+
+def refused_as_predicted(frame: bytes, reference: bytes = REFERENCE) -> Reason:
+    """Return why ``frame`` is refused as a predicted one; fail if it is not."""
+    with pytest.raises(SemfaceError) as caught:
+        unpack_predicted(frame, reference)
+    return caught.value.reason
+
+
+def test_what_is_no_predicted_frame_is_refused_as_one() -> None:
+    assert not is_predicted(b"")
+    whole = bytes.fromhex(GOLDEN_PREDICTED[0, "0a1122334455"])
+    for length in range(len(whole)):
+        assert refused_as_predicted(whole[:length]) is Reason.BITSTREAM_CORRUPT
+    assert refused_as_predicted(bytes.fromhex(GOLDEN[PORTION_ORDER])) is Reason.BITSTREAM_CORRUPT
+    # Each value of the bits of version and type but the one that a predicted frame has.
+    for bits in set(range(8)) - {1}:
+        assert not is_predicted(bytes((bits << 5,)) + whole[1:])
+    # Of one byte, whatever it is.
+    for byte in range(256):
+        assert refused_as_predicted(bytes((byte,))) is Reason.BITSTREAM_CORRUPT
+
+
+def test_the_longest_frames_are_read_and_one_byte_more_is_refused_by_size() -> None:
+    alone = {Portion.IDENTITY: bytes(MAX_FRAME_BYTES - 3)}
+    frame = pack(0, alone, HASH)
+    assert len(frame) == MAX_FRAME_BYTES == 1024
+    assert unpack(frame, HASH) == (0, alone)
+    assert refusal(frame + b"\0") is Reason.BITSTREAM_TOO_LARGE
+    predicted = pack_predicted(0, bytes(MAX_FRAME_BYTES - 1), REFERENCE)
+    assert len(predicted) == MAX_FRAME_BYTES
+    assert unpack_predicted(predicted, REFERENCE) == (0, bytes(MAX_FRAME_BYTES - 1))
+    assert refused_as_predicted(predicted + b"\0") is Reason.BITSTREAM_TOO_LARGE
+
+
+def test_a_payload_that_another_follows_has_255_bytes_at_most() -> None:
+    payloads = {Portion.EXPRESSION: bytes(255), Portion.IDENTITY: b""}
+    assert unpack(pack(7, payloads, HASH), HASH) == (7, payloads)
+
+
+def test_the_first_eight_bytes_of_the_models_hash_count() -> None:
+    frame = pack(0, PAYLOADS, HASH)
+    for place in range(32):
+        other = HASH[:place] + bytes((HASH[place] ^ 1,)) + HASH[place + 1 :]
+        if place < 8:
+            with pytest.raises(SemfaceError, match="illumination"):
+                unpack(frame, other)
+        else:
+            assert unpack(frame, other) == (0, PAYLOADS)
+
+
+@pytest.mark.parametrize("portion", PORTION_ORDER)
+def test_the_payload_that_is_damaged_is_named(portion: Portion) -> None:
+    frame = pack(0, PAYLOADS, HASH)
+    place = frame.index(PAYLOADS[portion])
+    damaged = frame[:place] + bytes((frame[place] ^ 1,)) + frame[place + 1 :]
+    with pytest.raises(SemfaceError, match=str(portion.name).lower()):
+        unpack(damaged, HASH)
+
+
+@pytest.mark.parametrize("count", [1, 5, 100])
+def test_of_many_payloads_the_first_damaged_one_is_told(count: int) -> None:
+    frames = pack_all(2, {Portion.EXPRESSION: [bytes((number, 7, 9)) for number in range(count)]}, HASH)
+    bodies = [frame[2:] for frame in frames]
+    assert first_damaged(2, Portion.EXPRESSION, bodies, HASH) is None
+    for place in {0, count // 2, count - 1}:
+        damaged = [*bodies[:place], *(flip(body, 1, 0) for body in bodies[place:])]
+        assert first_damaged(2, Portion.EXPRESSION, damaged, HASH) == place
 
 
 @given(qualities, payload_sets)

@@ -15,17 +15,21 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
 
+from semface.access.callers import Scope
+from semface.access.keys import KeyFile
 from semface.client import AsyncClient, CallError
 from semface.errors import Reason
 from semface.v1 import codec_pb2, codec_pb2_grpc
-from tests.faults.conftest import BITSTREAM, RECOVERY_SECONDS, Figure
-from tests.faults.processes import Deployable, gateway_settings, health
+from tests.faults.conftest import BITSTREAM, JPEG, RECOVERY_SECONDS, Figure
+from tests.faults.processes import Deployable, gateway_settings, health, until
 from tests.faults.proxy import Proxy
+from tests.gateway.test_fairness import ask, flooded
 
 FACE = np.zeros(257, np.float32)
 IDLE_SECONDS = 1.0
 STREAMS = 3
-HEAD_SECONDS = BODY_SECONDS = 1.0
+HEAD_SECONDS = BODY_SECONDS = ANSWER_SECONDS = 1.0
+SUBJECTS = 600
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +158,7 @@ def gateway(
     settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/5", folder) | {
         "SEMFACE_HTTP_HEAD_SECONDS": HEAD_SECONDS,
         "SEMFACE_HTTP_BODY_SECONDS": BODY_SECONDS,
+        "SEMFACE_HTTP_ANSWER_SECONDS": ANSWER_SECONDS,
     }
     with Deployable("gateway", folder, settings) as running:
         yield running
@@ -202,3 +207,74 @@ def test_a_body_that_trickles_in_is_refused_in_time_and_others_are_served(gatewa
     status, _, body = answer.partition(b"\r\n\r\n")
     assert b" 504 " in status.splitlines()[0]
     assert json.loads(body)["reason"] == "DEADLINE_EXCEEDED"
+
+
+def established(server: int, caller: int) -> bool:
+    """Return whether the server on port ``server`` still has a connection with port ``caller``, by the kernel."""
+    wanted = f":{server:04X}", f":{caller:04X}", "01"
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(
+        (local[-5:], remote[-5:], state) == wanted for _, local, remote, state in (line.split()[:4] for line in lines)
+    )
+
+
+def test_who_does_not_read_an_export_is_let_go_and_who_reads_slowly_has_all_of_it(
+    gateway: Deployable, face_picture: bytes, figure: Figure
+) -> None:
+    with httpx.Client(base_url=gateway.url, timeout=30) as client:
+        client.put("/v1/subjects/s0", content=face_picture, headers=JPEG).raise_for_status()
+        line = json.loads(client.get("/v1/export").raise_for_status().text)
+        lines = [json.dumps(line | {"subject": f"s{number}"}) for number in range(SUBJECTS)]
+        made = client.post("/v1/import", content="\n".join(lines), headers={"Content-Type": "application/x-ndjson"})
+        assert made.raise_for_status().json()["created"] == SUBJECTS - 1
+        with socket.socket() as caller:
+            # A small window and small packets, for which the kernel keeps small buffers: they are soon full.
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            caller.settimeout(10)
+            caller.connect(("127.0.0.1", gateway.port))
+            caller.sendall(b"GET /v1/export HTTP/1.1\r\nHost: x\r\n\r\n")
+            place = caller.getsockname()[1]
+            until(lambda: established(gateway.port, place), 5)
+            seconds = until(lambda: not established(gateway.port, place), ANSWER_SECONDS + 5)
+            figure("end of an answer left unread for one second, s", seconds)
+            held = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := caller.recv(65_536):
+                    held += part
+            # What the kernel still held is there, but not the end.
+            assert 0 < held.count(b"\n{") < SUBJECTS
+            assert not held.endswith(b"0\r\n\r\n")
+        started, read = time.monotonic(), 0
+        with client.stream("GET", "/v1/export") as answer:
+            for part in answer.iter_bytes(32_768):
+                read += part.count(b"\n")
+                time.sleep(0.05)
+        assert read == SUBJECTS
+        assert time.monotonic() - started > 2 * ANSWER_SECONDS
+
+
+async def test_a_tenant_that_floods_the_gateway_is_refused_and_others_are_answered_in_their_turn(
+    services: dict[str, Deployable], redis_port: int, tmp_path: Path, face_picture: bytes, frame: bytes, figure: Figure
+) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    greedy, modest = (file.create(tenant, [Scope.FACES])[1] for tenant in ("greedy", "modest"))
+    settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/6", tmp_path) | {
+        "SEMFACE_KEYS_FILE": file.path,
+        "SEMFACE_HTTP_MAX_IN_FLIGHT": 2,
+        "SEMFACE_HTTP_MAX_WAITING": 4,
+        "SEMFACE_CALL_TIMEOUT_SECONDS": 60,
+    }
+    with Deployable("gateway", tmp_path, settings) as crowded:
+        async with (
+            httpx.AsyncClient(base_url=crowded.url, timeout=60) as client,
+            flooded(client, ("/v1/analyze", face_picture, JPEG), greedy, callers=10) as flood,
+        ):
+            for _ in range(4):
+                started = time.monotonic()
+                answer = await ask(client, ("/v1/expression", frame, BITSTREAM), modest)
+                assert answer.status_code == 200, answer.text
+                figure("answer of the other tenant, s", time.monotonic() - started)
+            assert set(flood.statuses) == {200, 429}
+            assert flood.statuses[200] > 0
+            assert all(answer.headers["Retry-After"] for answer in flood.refused)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -156,3 +157,24 @@ def test_a_replica_that_restarts_all_the_time_harms_nobody(cluster: Cluster, nam
     until(victim.serves, 60)
     figure("requests lost", sum(load.lost.values()))
     assert not load.lost, load.lost
+
+
+def test_a_connection_in_use_is_asked_to_go_within_the_drain_and_loses_no_request(
+    services: dict[str, Deployable], redis_port: int, tmp_path: Path, frame: bytes, figure: Figure
+) -> None:
+    """With the drain that is set where nothing is set; the caller asks more often than that."""
+    settings = gateway_settings(services, f"redis://127.0.0.1:{redis_port}/7", tmp_path)
+    with Deployable("gateway", tmp_path, settings) as lone:
+        caller = HTTPConnection("127.0.0.1", lone.port, timeout=10)
+        told = []
+        stopping = threading.Timer(0.5, lone.stop)
+        stopping.start()
+        while not told or told[-1][1] != "close":
+            caller.request("POST", "/v1/decode", frame, {"Content-Type": BITSTREAM})
+            answer = caller.getresponse()
+            answer.read()
+            told.append((answer.status, answer.getheader("connection")))
+            time.sleep(0.1)
+        stopping.join()
+        assert {status for status, _ in told} == {200}
+        figure("requests answered over the connection", len(told))

@@ -56,19 +56,19 @@ class Flood:
 
 
 @asynccontextmanager
-async def flooded(client: httpx.AsyncClient, post: Post, key: str) -> AsyncIterator[Flood]:
+async def flooded(client: httpx.AsyncClient, post: Post, key: str, callers: int = FLOOD) -> AsyncIterator[Flood]:
     """Let ``key`` flood the gateway while the block lasts, which begins once it has been refused."""
     flood = Flood(client, post, key)
-    callers = [asyncio.create_task(flood.caller()) for _ in range(FLOOD)]
+    asking = [asyncio.create_task(flood.caller()) for _ in range(callers)]
     try:
         async with asyncio.timeout(60):
             while not flood.refused or not flood.statuses[200]:  # noqa: ASYNC110 - answers have no event
                 await asyncio.sleep(0.01)
         yield flood
     finally:
-        for caller in callers:
-            caller.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
 
 
 @pytest.mark.parametrize("quiet", ["slow", "quick"])

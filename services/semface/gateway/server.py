@@ -12,8 +12,8 @@ import uvicorn
 from semface.errors import Reason, SemfaceError
 from semface.gateway.app import create_app
 from semface.gateway.enrolled.key_ring import KeyRing, open_key_ring
-from semface.gateway.head_timeout import protocol
 from semface.gateway.settings import GatewaySettings
+from semface.gateway.slow_callers import protocol
 
 DRAIN_LOOK_SECONDS: Final = 0.01
 QUIET_SECONDS: Final = 0.4
@@ -61,7 +61,7 @@ class GatewayServer:
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             self._app,
-            http=protocol(self._settings.http_head_seconds),
+            http=protocol(self._settings.http_head_seconds, self._settings.http_answer_seconds),
             log_config=None,
             access_log=False,
             lifespan="on",

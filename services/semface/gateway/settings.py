@@ -88,6 +88,9 @@ class GatewaySettings(AccessSettings, TracingSettings):
     http_body_seconds: float = Field(
         30.0, gt=0, description="Longest time a body may take to arrive; of an import, the next piece of it."
     )
+    http_answer_seconds: float = Field(
+        30.0, gt=0, description="Longest time a caller may leave what it was sent of an answer unread."
+    )
     http_max_image_bytes: int = Field(
         10_000_000,
         gt=0,
