@@ -113,3 +113,18 @@ async def test_a_stream_whose_caller_goes_away_makes_room() -> None:
             assert (await stream.read()).face.quality_name == "ba"
             stream.cancel()
             await eventually(lambda: registry.get_sample_value("semface_grpc_in_flight", labels) == 0)
+
+
+async def test_of_a_flood_every_call_is_answered_or_refused_with_a_time_to_come_again() -> None:
+    async with running(max_in_flight=1, max_waiting=4) as service:
+        await service.ask()
+
+        async def code() -> str:
+            try:
+                await service.ask(seconds=60)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "OK"
+
+        codes = await asyncio.gather(*(code() for _ in range(3000)))
+    assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}
