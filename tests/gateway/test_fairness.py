@@ -120,8 +120,8 @@ async def test_streams_without_a_pause_take_their_turns_and_none_is_ended(
         url = str(client.base_url).rstrip("/")
         keys = [greedy] * 4 + [modest]
         streams = [asyncio.create_task(send_without_pause(url, key, portrait, answered)) for key in keys]
-        async with asyncio.timeout(120):
-            while answered[modest] < 4:  # noqa: ASYNC110 - answers have no event
+        async with asyncio.timeout(300):
+            while answered[modest] < 3:  # noqa: ASYNC110 - answers have no event
                 await asyncio.sleep(0.01)
         assert not any(stream.done() for stream in streams)
         # Between two turns of the one stream each other tenant has one, not each other stream.

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 
 import grpc
+import pytest
 
-from semface.v1 import codec_pb2, codec_pb2_grpc
+from semface.v1 import codec_pb2, codec_pb2_grpc, understanding_pb2, understanding_pb2_grpc
 from tests.rpc.conftest import Running, eventually, refusal, running
 
 
@@ -113,3 +115,25 @@ async def test_a_stream_whose_caller_goes_away_makes_room() -> None:
             assert (await stream.read()).face.quality_name == "ba"
             stream.cancel()
             await eventually(lambda: registry.get_sample_value("semface_grpc_in_flight", labels) == 0)
+
+
+@pytest.mark.parametrize(("connections", "calls"), [(1, 1000), (12, 200)])
+async def test_of_a_flood_every_call_is_answered_or_refused(connections: int, calls: int) -> None:
+    async with running(max_in_flight=1, max_waiting=4) as service, AsyncExitStack() as opened:
+        await service.ask()
+        address, alone = f"127.0.0.1:{service.server.port}", [("grpc.use_local_subchannel_pool", 1)]
+        channels = [
+            await opened.enter_async_context(grpc.aio.insecure_channel(address, options=alone))
+            for _ in range(connections)
+        ]
+
+        async def code(channel: grpc.aio.Channel) -> str:
+            stub = understanding_pb2_grpc.ExpressionServiceStub(channel)
+            try:
+                await stub.Recognize(understanding_pb2.RecognizeRequest(), timeout=60)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+            return "OK"
+
+        codes = await asyncio.gather(*(code(channel) for channel in channels for _ in range(calls)))
+    assert set(codes) == {"OK", "RESOURCE_EXHAUSTED"}

@@ -68,7 +68,7 @@ class EmbeddedEngine:
     async def work_through(self, work: Work[Result]) -> Result:
         """See :meth:`semface.inference.engine.Engine.work_through`: all of it in one thread, as many as cores at once.
 
-        Its networks are not batched with those of others, which on a core of a CPU gains nothing.
+        Its networks are not batched with those of others, which on a CPU gains a tenth at most.
         """
         finish = partial(copy_context().run, ThreadWorker(self._infer_here).finish, work)
         return await asyncio.get_running_loop().run_in_executor(self._executor, finish)

@@ -1,9 +1,9 @@
 """Calls that come in together start together, and the door has precedence over the work.
 
 A server of asyncio takes one call in each turn of its event loop. Were each worked on at once, those behind it would
-wait unseen inside gRPC, where nobody can refuse them; from a thousand on gRPC drops them as CANCELLED. So a call that
-was let in waits until no more come in for some turns, which costs a lone one some 0.03 ms. What came in together is
-then worked on in the same turn, where it can be joined.
+wait unseen inside gRPC, where nobody can refuse them. So a call that was let in waits until no more come in for some
+turns, which costs a lone one some 0.03 ms. What came in together is then worked on in the same turn, where it can be
+joined.
 """
 
 import asyncio

@@ -35,7 +35,11 @@ hundred, nearly all of which go without."""
 
 _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _CALLS_OF_A_CONNECTION: Final = 200
-"""More wait at the caller. gRPC drops calls as CANCELLED where a thousand wait to be taken, which cannot be set."""
+"""More wait at the caller."""
+
+_WAITING_TO_BE_TAKEN: Final = 100_000
+"""Calls of all connections from which gRPC, left alone at a thousand, would drop some as CANCELLED."""
+
 CONNECTION_AGE_MS: Final = 300_000
 """After this long a caller is asked to connect anew, calls in flight go on: so it finds servers that were added."""
 
@@ -147,6 +151,8 @@ class Server:
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
                 # Otherwise calls are dropped as UNAVAILABLE while ended ones still wait to be let go.
                 ("grpc.http.overload_protection", 0),
+                ("grpc.server.max_pending_requests", _WAITING_TO_BE_TAKEN),
+                ("grpc.server.max_pending_requests_hard_limit", _WAITING_TO_BE_TAKEN),
                 ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
                 # Callers ask every two seconds whether a silent link still is one. On a busy machine pings are read
                 # several at once; a server that counts them would end the connection. grpc bounds floods otherwise.

@@ -19,7 +19,7 @@ from semface.codec.core import Codec
 from semface.evaluation.load.asking import BATCH
 from semface.evaluation.load.driving import run_quickly
 from semface.extraction.core import Extractor
-from semface.extraction.image import decode_image
+from semface.extraction.image import decode_picture
 from semface.inference.embedded import load_network, runner
 from semface.inference.engine import Arrays, Engine, Work, open_engine
 from semface.inference.repository import ModelRepository
@@ -63,7 +63,7 @@ def cores(engine: Engine, repository: Path, picture: bytes) -> dict[str, Callabl
     known: dict[str, Any] = {}
 
     async def extract() -> None:
-        faces = await extractor.extract_some(await asyncio.to_thread(decode_image, picture))
+        faces = await extractor.extract_some(await asyncio.to_thread(decode_picture, picture))
         known["face"] = faces[0].descriptors
 
     async def encode() -> None:
