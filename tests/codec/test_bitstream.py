@@ -329,8 +329,8 @@ def test_a_relay_reads_the_outline_and_refuses_a_damaged_head() -> None:
 
 @pytest.mark.parametrize(
     ("quality", "payloads"),
-    [(8, PAYLOADS), (-1, PAYLOADS), (0, {}), (0, PAYLOADS | {Portion.EXPRESSION: bytes(256)})],
-    ids=["quality of four bits", "negative quality", "no payload", "payload too long for its length"],
+    [(8, PAYLOADS), (9, PAYLOADS), (-1, PAYLOADS), (0, {}), (0, PAYLOADS | {Portion.EXPRESSION: bytes(256)})],
+    ids=["quality of four bits", "a larger one", "negative quality", "no payload", "payload too long for its length"],
 )
 def test_what_does_not_fit_its_field_is_not_packed(quality: int, payloads: dict[Portion, bytes]) -> None:
     with pytest.raises(ValueError, match="payload"):

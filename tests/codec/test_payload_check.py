@@ -20,3 +20,9 @@ def test_a_message_can_be_checked_in_two_parts(first: bytes, second: bytes) -> N
 @given(st.lists(st.binary(max_size=300), min_size=30, max_size=40), st.integers(0, 255))
 def test_many_messages_are_checked_as_each_alone(messages: list[bytes], start: int) -> None:
     assert crc8_all(messages, start) == [crc8(message, start) for message in messages]
+
+
+def test_messages_of_every_length_are_checked_as_each_alone() -> None:
+    messages = [bytes((length * 7 + place) % 256 for place in range(length)) for length in range(400)]
+    for start in (0, 1, 255):
+        assert crc8_all(messages, start) == [crc8(message, start) for message in messages]

@@ -44,7 +44,7 @@ def test_each_length_from_none_to_the_longest_is_read_and_one_more_is_refused() 
 
 def test_a_recording_that_ends_anywhere_but_behind_a_frame_is_refused() -> None:
     frames = [bytes(5), bytes(200)]
-    data = Recording(HASH, Fraction(25), frames).write()
+    data = Recording(HASH, Fraction(30000, 1001), frames).write()
     whole = {16: 0, 22: 1, len(data): 2}
     for length in range(len(data) + 1):
         if length in whole:

@@ -101,3 +101,16 @@ async def test_a_store_that_was_away_is_followed_again(url: str, store: Enrolled
         await until(followed)
         await every.stop()
         away.redis = held
+
+
+@pytest.mark.parametrize("after_ms", range(8))
+async def test_a_stop_that_meets_a_command_under_way_ends(store: EnrolledStore, tenant: str, after_ms: int) -> None:
+    every = Directories(store, 1000, None)
+    await store.put(tenant, record(store, "a", 1, tenant), EVENT)
+    assert await who(every, tenant, 1) == ["a"]
+    store.ring.create(f"{tenant}-x")
+    store.ring.erase(f"{tenant}-x")
+    every.start()
+    await asyncio.sleep(after_ms / 1000)
+    async with asyncio.timeout(30):
+        await every.stop()

@@ -18,6 +18,7 @@ from semface.gateway.enrolled.vector_sets import VectorSetDirectory
 LOOK_SECONDS: Final = 1.0
 """How often an index is brought up to date where nobody searches, so that what was erased does not stay in memory."""
 PURGE_SECONDS: Final = 60.0
+STOP_LOOK_SECONDS: Final = 0.1
 
 _log = structlog.get_logger("semface.gateway")
 
@@ -69,8 +70,10 @@ class Directories:
     async def stop(self) -> None:
         """Follow no more, and save the indexes."""
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            # A cancellation that meets the answer of a command can be lost on its way through the client of Redis.
+            while not self._following.done():
+                self._following.cancel()
+                await asyncio.wait([self._following], timeout=STOP_LOOK_SECONDS)
         for tenant in list(self._open):
             with contextlib.suppress(SemfaceError):
                 await self._open[tenant].save()
