@@ -53,7 +53,7 @@ class Turns:
         try:
             yield turns
         finally:
-            await turns.end()
+            await turns.close()
 
 
 class StreamTurns:
@@ -65,6 +65,7 @@ class StreamTurns:
         self._idle = asyncio.Event()
         self._idle.set()
         self._held = AsyncExitStack()
+        self._closed = False
 
     async def take(self, size: int) -> None:
         """Return when it is the turn of a message of ``size`` bytes; its place is held until ``end``.
@@ -81,12 +82,19 @@ class StreamTurns:
                 await asyncio.sleep(error.retry_seconds)
             else:
                 self._idle.clear()
+                if self._closed:
+                    await self.end()
                 return
 
     async def end(self) -> None:
         """Let go of the place of the message that has been answered, where there is one."""
         await self._held.aclose()
         self._idle.set()
+
+    async def close(self) -> None:
+        """Let go of the place, and hold none from now on, whoever still waits for a turn."""
+        self._closed = True
+        await self.end()
 
 
 class HeldPlaces:
