@@ -1,6 +1,6 @@
 """The CRC after each payload."""
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from semface.codec.payload_check import crc8, crc8_all
@@ -20,7 +20,7 @@ def test_a_message_can_be_checked_in_two_parts(first: bytes, second: bytes) -> N
 
 
 @given(st.lists(st.binary(max_size=300), min_size=30, max_size=40), st.integers(0, 255))
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_many_messages_are_checked_as_each_alone(messages: list[bytes], start: int) -> None:
     assert crc8_all(messages, start) == [crc8(message, start) for message in messages]
 
