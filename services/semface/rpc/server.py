@@ -50,25 +50,12 @@ class Service:
 
     name: str
     """Its full name, such as ``semface.v1.CodecService``; health is asked for by it."""
-    add_to_server: Callable[[Any], Any]
+    add_to_server: Callable[[grpc.aio.Server], Any]
     """Adds its servicer, as ``add_CodecServiceServicer_to_server`` does."""
     canary: Canary
     """Runs one real inference; raises when it fails."""
     places: int | None = None
     """Unary calls that it answers at once, where that is fewer than the settings allow."""
-
-
-class _ByName:
-    """Adds servicers so that methods are looked up by name when a call comes.
-
-    grpc.aio waits for a call of each registered method by itself, and takes all of these waits up again at every call.
-    """
-
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        """Leave them alone."""
 
 
 class Server:
@@ -159,9 +146,8 @@ class Server:
                 ("grpc.http2.max_ping_strikes", 0),
             ],
         )
-        by_name = _ByName(server)
         for service in self._services:
-            service.add_to_server(by_name)
+            service.add_to_server(server)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
         if settings.reflection:
             names = [service.name for service in self._services]
