@@ -22,7 +22,8 @@ RETRIES: Final = {
     "initialBackoff": "0.05s",
     "maxBackoff": "0.5s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # A server that stops answers CANCELLED to calls that it had not yet taken.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 """A call changes nothing at its server, so one that broke off is made again, of several servers at another one. What a
 server itself answers is not asked again: it says so (``semface.rpc.interceptor``)."""
