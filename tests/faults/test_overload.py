@@ -204,6 +204,10 @@ def test_a_body_that_trickles_in_is_refused_in_time_and_others_are_served(gatewa
                 answer = caller.recv(65_536)
             assert time.monotonic() - started < BODY_SECONDS + 5
         figure("end of a body allowed one second, s", time.monotonic() - started)
+        # Head and body may come apart.
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while more := caller.recv(65_536):
+                answer += more
     status, _, body = answer.partition(b"\r\n\r\n")
     assert b" 504 " in status.splitlines()[0]
     assert json.loads(body)["reason"] == "DEADLINE_EXCEEDED"
