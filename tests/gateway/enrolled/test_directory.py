@@ -168,6 +168,35 @@ async def test_searches_go_on_while_the_index_is_saved_and_who_is_erased_meanwhi
     assert len(found[0]) == 1
 
 
+async def test_a_save_that_is_stopped_is_made_up_for_by_the_next(
+    store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = SavedIndexes(tmp_path / "indexes")
+    one = directory(store, tenant, saved)
+    await store.put(tenant, record(store, "s0", 0, tenant), EVENT)
+    assert await who(one, 0) == ["s0"]
+    begun, go_on, write = threading.Event(), threading.Event(), SavedIndexes.write
+
+    def slow_write(*arguments: Any) -> Path:
+        begun.set()
+        assert go_on.wait(10)
+        return write(*arguments)
+
+    monkeypatch.setattr(SavedIndexes, "write", slow_write)
+    saving = asyncio.create_task(one.save())
+    await asyncio.to_thread(begun.wait, 10)
+    saving.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert not saved.path(tenant).exists()
+    await one.save()
+    found = saved.read(store.protection(tenant), 1000)
+    assert found is not None
+    assert len(found[0]) == 1
+    assert [path.name for path in saved.folder.iterdir()] == [saved.path(tenant).name]
+
+
 async def test_a_long_index_is_sealed_in_parts_none_of_which_can_be_moved(
     store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

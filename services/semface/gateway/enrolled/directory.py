@@ -89,16 +89,16 @@ class TenantDirectory:
             writing = asyncio.create_task(asyncio.to_thread(self._saved.write, protection, snapshot, position))
             try:
                 written = await asyncio.shield(writing)
+                async with self._lock:
+                    if erasures == self._erasures:
+                        self._saved.keep(self._tenant, written)
+                    else:
+                        written.unlink()
             except BaseException:
                 # A thread cannot be stopped, and the next save writes where this one does.
                 await asyncio.wait([writing])
                 self._unsaved = True
                 raise
-            async with self._lock:
-                if erasures == self._erasures:
-                    self._saved.keep(self._tenant, written)
-                else:
-                    written.unlink()
 
     def _drop_saved(self) -> None:
         if self._saved is not None:
