@@ -17,6 +17,7 @@ from semface.deadline import deadline
 from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck
 from semface.rpc.arrivals import Arrivals
+from semface.rpc.backlog import Backlog
 from semface.rpc.errors import STATUS_KEY, to_status
 from semface.rpc.limits import FULL, Admission, StreamPlaces
 from semface.rpc.telemetry import Telemetry, describe_exception
@@ -85,18 +86,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         access: CallerCheck,
         admissions: Mapping[str, Admission],
         streams: StreamPlaces,
+        backlog: Backlog,
         telemetry: Telemetry,
         call_seconds: float,
         stream_idle_seconds: float,
     ) -> None:
         """Let ``access`` decide who enters, and the ``admissions`` of each service and of ``streams`` when.
 
-        ``telemetry`` is told of all. Unary calls end after ``call_seconds``, streams when nothing is sent for
-        ``stream_idle_seconds``.
+        ``backlog`` and ``telemetry`` are told of all. Unary calls end after ``call_seconds``, streams when nothing is
+        sent for ``stream_idle_seconds``.
         """
         self._access = access
         self._admissions = admissions
         self._streams = streams
+        self._backlog = backlog
         self._telemetry = telemetry
         self._call_seconds = call_seconds
         self._stream_idle_seconds = stream_idle_seconds
@@ -114,21 +117,41 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         known = self._guarded.get(method)
         if known is not None:
             door = self._doors.get(method)
-            if door is None or door[0].has_room():
+            if door is None or door[0].has_room(self._backlog.waiting):
                 return known
             self._arrivals.note()
             self._telemetry.shed(method)
             return door[1]
         handler = await continuation(handler_call_details)
-        if handler is None or method.startswith(_INFRASTRUCTURE):
-            return handler
+        if handler is None:
+            return None
+        if method.startswith(_INFRASTRUCTURE):
+            return self._counted(handler)
         guarded = self._guarded[method] = self._guarded_handler(handler, method)
         # Where there is no room a call does not come in, before anything is spent on it. Where callers are told apart,
         # whose call it is decides, and that is not known yet.
         if not (handler.request_streaming or handler.response_streaming or self._access.asks):
             admission = self._admissions[_service(method)]
-            self._doors[method] = admission, _refusing(admission)
+            self._doors[method] = admission, _refusing(admission, self._backlog)
         return guarded
+
+    def _counted(self, handler: Handler) -> Handler:
+        """Return ``handler`` with its calls counted as taken, and nothing else done about them."""
+        kinds = handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream
+        answer = next(kind for kind in kinds if kind is not None)
+
+        async def awaited(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            self._backlog.take(context)
+            return await answer(request, context)
+
+        async def iterated(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            self._backlog.take(context)
+            async for response in answer(request, context):
+                yield response
+
+        make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]
+        counted = iterated if inspect.isasyncgenfunction(answer) else awaited
+        return make(counted, handler.request_deserializer, handler.response_serializer)
 
     def _guarded_handler(self, handler: Handler, method: str) -> Handler:
         make = _MAKE_HANDLER[handler.request_streaming, handler.response_streaming]
@@ -182,6 +205,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         ``size`` is that of the request in bytes; None for a stream. The block is a span of the caller's trace.
         """
+        self._backlog.take(context)
         clock = start_clock()
         code, fields = "OK", dict[str, Any]()
         self._telemetry.begin(method)
@@ -250,11 +274,12 @@ def _service(method: str) -> str:
     return method.split("/")[1]
 
 
-def _refusing(admission: Admission) -> Handler:
+def _refusing(admission: Admission, backlog: Backlog) -> Handler:
     """Return a handler that refuses. It takes a call for a stream, so that its message is never read."""
     trailers = lru_cache(maxsize=256)(_trailers_of_refusal)
 
     async def refuse(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        backlog.take(context)
         seconds = round(admission.retry_seconds(), _RETRY_DIGITS)
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, FULL, trailers(seconds))
 

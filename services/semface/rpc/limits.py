@@ -108,13 +108,13 @@ class Admission:
         """Return a tenant that is owed nothing for the time in which it asked for nothing."""
         return _Tenant(given=min((tenant.given for tenant in self._tenants.values()), default=0.0))
 
-    def has_room(self) -> bool:
-        """Return whether a call that comes now finds a place or may wait for one."""
+    def has_room(self, untaken: int = 0) -> bool:
+        """Return whether a call that comes now finds a place or may wait for one, as ``untaken`` more do unseen."""
         bounds = self._bounds
+        if self._in_flight + self._waiting + untaken >= bounds.places + bounds.waiting:
+            return False
         if self._in_flight < bounds.places:
             return True
-        if self._waiting >= bounds.waiting:
-            return False
         return self._in_flight + self._waiting < bounds.unrefused or self.wait_seconds <= bounds.wait_seconds
 
     def refusal(self, message: str = FULL) -> SemfaceError:

@@ -16,6 +16,7 @@ from semface.access.authentication import Authenticator
 from semface.access.certificates import TlsFiles, configured_tls
 from semface.errors import Reason, SemfaceError
 from semface.rpc.access import CallerCheck, server_credentials
+from semface.rpc.backlog import Backlog
 from semface.rpc.health import Canary, HealthMonitor
 from semface.rpc.interceptor import CallInterceptor
 from semface.rpc.limits import Admission, Bounds, StreamPlaces
@@ -118,12 +119,14 @@ class Server:
 
     def _build(self, health: HealthMonitor) -> grpc.aio.Server:
         settings = self._settings
+        backlog = Backlog()
         server = grpc.aio.server(
             interceptors=[
                 CallInterceptor(
                     CallerCheck(self._authenticator),
                     {service.name: Admission(self._bounds(service)) for service in self._services},
                     StreamPlaces(settings.max_streams, shared=self._authenticator.asks),
+                    backlog,
                     self.telemetry,
                     settings.call_seconds,
                     settings.stream_idle_seconds,
@@ -134,6 +137,7 @@ class Server:
                 ("grpc.max_send_message_length", settings.max_message_bytes),
                 # Without it two servers share a port in silence, and each gets half of the calls.
                 ("grpc.so_reuseport", 0),
+                ("grpc.enable_channelz", 1),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
                 # Otherwise calls are dropped as UNAVAILABLE while ended ones still wait to be let go.
@@ -146,6 +150,7 @@ class Server:
                 ("grpc.http2.max_ping_strikes", 0),
             ],
         )
+        backlog.watch_newest()
         for service in self._services:
             service.add_to_server(server)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
