@@ -13,6 +13,7 @@ from grpc_channelz.v1 import channelz, channelz_pb2
 LOOK_EVERY: Final = 32
 """Calls taken from one look to the next. A look costs as much as half a call."""
 
+_CHANNELZ: Final = channelz.ChannelzServicer  # type: ignore[attr-defined]
 _NO_CONTEXT: Final = cast(grpc.ServicerContext, None)
 """Channelz would tell it of a server that is gone."""
 
@@ -31,7 +32,7 @@ class Backlog:
         end, newest = False, 0
         while not end:
             request = channelz_pb2.GetServersRequest(start_server_id=newest + 1)
-            found = channelz.ChannelzServicer.GetServers(request, _NO_CONTEXT)
+            found = _CHANNELZ.GetServers(request, _NO_CONTEXT)
             newest, end = max((server.ref.server_id for server in found.server), default=newest), found.end
         self._server_id = newest
 
@@ -39,9 +40,9 @@ class Backlog:
         """Count the call of ``context`` as taken, whatever becomes of it."""
         self._open += 1
         self._since += 1
-        context.add_done_callback(self._end)
+        context.add_done_callback(self._end)  # type: ignore[arg-type]
 
-    def _end(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def _end(self, _: object) -> None:
         self._open -= 1
 
     @property
@@ -49,7 +50,7 @@ class Backlog:
         """How many calls wait, of those that had come in at the last look."""
         if self._since >= self._look_every and self._server_id is not None:
             request = channelz_pb2.GetServerRequest(server_id=self._server_id)
-            calls = channelz.ChannelzServicer.GetServer(request, _NO_CONTEXT).server.data
+            calls = _CHANNELZ.GetServer(request, _NO_CONTEXT).server.data
             self._seen = calls.calls_started - calls.calls_succeeded - calls.calls_failed - self._open
             self._since = 0
         return max(0, self._seen - self._since)
