@@ -20,6 +20,8 @@ MUTATION := build/mutation/venv/.installed
 COSMIC_RAY_VERSION := 8.7.0
 SBOM := build/sbom-venv/bin/cyclonedx-py
 CYCLONEDX_VERSION := 7.5.0
+AUDIT := build/audit-venv/bin/pip-audit
+PIP_AUDIT_VERSION := 2.10.1
 HELM := build/helm/.installed
 COVERAGE_TESTS := tests/access tests/codec tests/extraction tests/rpc/test_access.py tests/gateway/enrolled \
 	tests/gateway/test_access.py tests/gateway/test_enrollment.py
@@ -27,7 +29,7 @@ PAGE := page/node_modules/.installed
 SOURCES := services tests training protos examples docs loadtest helm page/e2e
 
 .DEFAULT_GOAL := help
-.PHONY: help run models test check slow load load-check soak soak-check faults fuzz coverage mutation sbom lint types imports protos settings page page-check stubs docs lock teachers peers triton redis8 helm clean
+.PHONY: help run models test check slow load load-check soak soak-check faults fuzz coverage mutation sbom audit lint types imports protos settings page page-check stubs docs lock teachers peers triton redis8 helm clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +86,10 @@ mutation: $(DEVELOPMENT) $(MUTATION) ## Change the code of frames and of keys a 
 
 sbom: $(SBOM) ## Write build/sbom.json, what serving depends on with versions and hashes (CycloneDX)
 	$(SBOM) requirements requirements.lock -o build/sbom.json
+
+# --strict: a package that the advisory service does not know is no pass.
+audit: $(AUDIT) ## Ask PyPI's advisory service about everything that serving depends on (reaches the internet)
+	$(AUDIT) --strict --disable-pip --require-hashes -r requirements.lock
 
 lint: $(DEVELOPMENT) ## Check style and format
 	$(BIN)/ruff check $(SOURCES)
@@ -175,6 +181,10 @@ $(UV):
 $(SBOM):
 	$(PYTHON) -m venv build/sbom-venv
 	build/sbom-venv/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==$(CYCLONEDX_VERSION)
+
+$(AUDIT):
+	$(PYTHON) -m venv build/audit-venv
+	build/audit-venv/bin/pip install --quiet --disable-pip-version-check pip-audit==$(PIP_AUDIT_VERSION)
 
 $(MUTATION):
 	$(PYTHON) -m venv build/mutation/venv

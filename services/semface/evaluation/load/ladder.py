@@ -80,9 +80,11 @@ async def measure_ladder(
             for turn in range(ROUNDS):
                 _note_local(samples, local_times(picture, inference, repository, ours, seconds))
                 for name in METHODS:
-                    await _note(samples, name, "gRPC", calls.method(name, exchanges[name].request), seconds)
+                    request = exchanges[name].request
+                    alone, many = (some.method(name, request) for some in (_one_channel(calls), calls))
+                    await _note(samples, name, "gRPC", alone, many, seconds)
                 async with http_call(f"{system.gateway}/v1/analyze", picture, "image/jpeg") as call:
-                    await _note(samples, "analyze", "gateway", call, seconds)
+                    await _note(samples, "analyze", "gateway", call, call, seconds)
                 told(turn + 1)
             wire = await _wire(system, exchanges, picture)
     engine = "triton" if inference.startswith(TRITON_SCHEME) else "embedded"
@@ -119,9 +121,11 @@ def _note_local(samples: Samples, found: Mapping[str, Mapping[str, list[float]]]
             samples.setdefault((call, step), []).append((float(middle), float(late), rate))
 
 
-async def _note(samples: Samples, name: str, step: str, call: Call, seconds: float) -> None:
-    await closed_loop(call, 2, seconds=0.2)
-    alone = await closed_loop(call, 1, seconds=seconds)
+async def _note(samples: Samples, name: str, step: str, lone: Call, call: Call, seconds: float) -> None:
+    """Note how long ``lone`` takes for one caller, and how often ``call`` is answered for many."""
+    for warming in (lone, call):
+        await closed_loop(warming, 2, seconds=0.2)
+    alone = await closed_loop(lone, 1, seconds=seconds)
     many = await closed_loop(call, CONCURRENCY, seconds=seconds)
     _require_answers(name, alone, many)
     rate = many.rate * FACES.get(name, 1)
