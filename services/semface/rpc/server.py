@@ -38,6 +38,9 @@ _HEALTH_NAME: Final = "grpc.health.v1.Health"
 _CALLS_OF_A_CONNECTION: Final = 200
 """More wait at the caller."""
 
+_AHEAD_BYTES: Final = 256 << 10
+"""Of each call so much may come unasked: with gRPC's 64 KiB a common photograph waits half-way for leave to go on."""
+
 _WAITING_TO_BE_TAKEN: Final = 100_000
 """Calls of all connections from which gRPC, left alone at a thousand, would drop some as CANCELLED."""
 
@@ -140,6 +143,7 @@ class Server:
                 ("grpc.enable_channelz", 1),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.max_concurrent_streams", _CALLS_OF_A_CONNECTION),
+                ("grpc.http2.lookahead_bytes", _AHEAD_BYTES),
                 # Otherwise calls are dropped as UNAVAILABLE while ended ones still wait to be let go.
                 ("grpc.http.overload_protection", 0),
                 ("grpc.server.max_pending_requests", _WAITING_TO_BE_TAKEN),
