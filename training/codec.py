@@ -23,7 +23,7 @@ from semface.morphable.model import MorphableModel
 from training import codec_card, codec_prior, datasets
 from training.codec_distortion import IDENTITY, Distortion
 from training.codec_export import export
-from training.codec_network import CodecNetwork, WholeFace, Widths
+from training.codec_network import HALFWAY, CodecNetwork, WholeFace, Widths
 from training.received_descriptors import digest, load_descriptors
 
 FRAME_BITS = 67
@@ -310,7 +310,12 @@ def main(arguments: list[str] | None = None) -> None:
     with torch.inference_mode():
         network.centre_latents(network.analyse(trainer.standard))
         latents = network.analyse(trainer.standard).numpy()
-    export(network, codec_prior.freeze(network, latents, recipe.names, recipe.default), options.output)
+    name, before = HALFWAY
+    place = recipe.names.index(before) + 1
+    network.add_quality(place - 1)
+    names = (*recipe.names[:place], name, *recipe.names[place:])
+    default = names.index(recipe.names[recipe.default])
+    export(network, codec_prior.freeze(network, latents, names, default), options.output)
     figures = codec_card.measure(options.output, faces.selection, network.scale.numpy())
     codec_card.write(options.output, figures, faces, recipe, options)
     print(codec_card.table(figures))

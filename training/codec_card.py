@@ -14,6 +14,7 @@ from semface.codec.prior import ANALYSIS_MODEL, SYNTHESIS_MODEL
 from semface.descriptors import GROUPS, Portion
 from semface.inference.blocking import run_blocking
 from semface.inference.embedded import EmbeddedEngine
+from training.codec_network import HALFWAY
 
 if TYPE_CHECKING:
     from training.codec import Faces, Recipe
@@ -123,7 +124,8 @@ in standard deviations. The default quality is `{default}`.
 """
 
 _STEERED = """start from the components that the distortion sees most of; λ steered to {targets} bits, the
-learning rate falling along a cosine; true rounding (straight-through) for distortion in the last {settling:.0%}"""
+learning rate falling along a cosine; true rounding (straight-through) for distortion in the last {settling:.0%};
+the gains of `{halfway}` are the geometric means of its neighbours'"""
 
 _BY_EFFECT = """the effect of coding in millimetres at the face's vertices, in grey levels on it, on the embedding
 (weight {identity:g}) and on the expression's confidences (`training/codec_distortion.py`)"""
@@ -149,7 +151,7 @@ def _shared(figures: list[Figures], faces: "Faces", recipe: "Recipe", options: a
         batch=recipe.batch,
         epochs=recipe.epochs,
         seed=options.seed,
-        schedule=_STEERED.format(targets=targets, settling=recipe.settling)
+        schedule=_STEERED.format(targets=targets, settling=recipe.settling, halfway=HALFWAY[0])
         if recipe.steered
         else _UNSTEERED.format(weight=options.weight),
         sources=", ".join(faces.sources),

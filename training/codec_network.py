@@ -29,6 +29,9 @@ COMPONENTS = 3
 LIKELIHOOD_FLOOR = 2.0**-16
 """No symbol costs more than 16 bits in the frozen tables; so in training."""
 
+HALFWAY = ("medium-high", "medium")
+"""A quality that costs no training, and the one that it follows: its gains lie between those of its neighbours."""
+
 PORTIONS = tuple(PORTION_LATENTS)
 
 
@@ -152,6 +155,16 @@ class CodecNetwork(nn.Module):
         self.mixture = nn.Parameter(torch.zeros(COMPONENTS, LATENT_SIZE))
         self.locations = nn.Parameter(torch.zeros(COMPONENTS, LATENT_SIZE))
         self.log_scales = nn.Parameter(torch.linspace(-1, 1, COMPONENTS)[:, None].repeat(1, LATENT_SIZE))
+
+    def add_quality(self, after: int) -> None:
+        """Add a quality behind number ``after``: its gains are the geometric means of its neighbours'.
+
+        What lies between trained gains codes as well as they do (Cui et al., Asymmetric Gained Deep Image Compression,
+        2021).
+        """
+        gains = self.log_gains.detach()
+        between = gains[after : after + 2].mean(dim=0, keepdim=True)
+        self.log_gains = nn.Parameter(torch.cat([gains[: after + 1], between, gains[after + 1 :]]))
 
     def standardise(self, descriptors: Tensor) -> Tensor:
         """Return ``descriptors`` (N, 257) in standard deviations of training, clamped."""
