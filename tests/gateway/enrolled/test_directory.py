@@ -139,13 +139,8 @@ async def test_a_saved_index_is_sealed_caught_up_and_forgets_who_was_erased(
     assert await who(directory(store, tenant, saved), 1) == ["subject-b"]
 
 
-async def test_searches_go_on_while_the_index_is_saved_and_who_is_erased_meanwhile_is_not_in_the_file(
-    store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved = SavedIndexes(tmp_path / "indexes")
-    one = directory(store, tenant, saved)
-    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(2)], EVENT)
-    assert await who(one, 1) == ["s1"]
+def held_writes(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Hold every write of an index; return what tells that one has begun, and what lets it go on."""
     begun, go_on, write = threading.Event(), threading.Event(), SavedIndexes.write
 
     def slow_write(*arguments: Any) -> Path:
@@ -154,6 +149,17 @@ async def test_searches_go_on_while_the_index_is_saved_and_who_is_erased_meanwhi
         return write(*arguments)
 
     monkeypatch.setattr(SavedIndexes, "write", slow_write)
+    return begun, go_on
+
+
+async def test_searches_go_on_while_the_index_is_saved_and_who_is_erased_meanwhile_is_not_in_the_file(
+    store: EnrolledStore, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = SavedIndexes(tmp_path / "indexes")
+    one = directory(store, tenant, saved)
+    await store.put_many(tenant, [record(store, f"s{seed}", seed, tenant) for seed in range(2)], EVENT)
+    assert await who(one, 1) == ["s1"]
+    begun, go_on = held_writes(monkeypatch)
     saving = asyncio.create_task(one.save())
     await asyncio.to_thread(begun.wait, 10)
     assert await who(one, 1) == ["s1"]
@@ -175,14 +181,7 @@ async def test_a_save_that_is_stopped_is_made_up_for_by_the_next(
     one = directory(store, tenant, saved)
     await store.put(tenant, record(store, "s0", 0, tenant), EVENT)
     assert await who(one, 0) == ["s0"]
-    begun, go_on, write = threading.Event(), threading.Event(), SavedIndexes.write
-
-    def slow_write(*arguments: Any) -> Path:
-        begun.set()
-        assert go_on.wait(10)
-        return write(*arguments)
-
-    monkeypatch.setattr(SavedIndexes, "write", slow_write)
+    begun, go_on = held_writes(monkeypatch)
     saving = asyncio.create_task(one.save())
     await asyncio.to_thread(begun.wait, 10)
     saving.cancel()
