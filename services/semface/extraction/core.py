@@ -13,19 +13,14 @@ from numpy.typing import NDArray
 from semface.descriptors import DESCRIPTOR_SIZE, Descriptors
 from semface.errors import Reason, SemfaceError
 from semface.extraction.alignment import CROP_SIZE, Picture, Square, crop_face, face_square, size_of
-from semface.extraction.detection import Detection, DetectorOptions, FaceDetector
+from semface.extraction.detection import DETECTION_MODELS, Detection, DetectorOptions, FaceDetector
 from semface.extraction.quality import QualityFactors
 from semface.extraction.reading_order import reading_order
 from semface.inference.engine import Engine, ModelMetadata, Worker
 from semface.tracing.spans import span
 
 DESCRIPTION_MODEL: Final = "descriptor_extraction"
-MODELS: Final = (
-    "face_detection_proposal",
-    "face_detection_refinement",
-    "face_detection_output",
-    DESCRIPTION_MODEL,
-)
+MODELS: Final = (*DETECTION_MODELS, DESCRIPTION_MODEL)
 """The networks that extraction needs."""
 
 CANARY_SIDE: Final = 64

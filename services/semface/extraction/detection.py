@@ -17,6 +17,11 @@ from semface.inference.engine import Arrays, Engine, Worker
 
 Floats = NDArray[np.float32]
 
+PROPOSAL_MODEL: Final = "face_detection_proposal"
+REFINEMENT_MODEL: Final = "face_detection_refinement"
+OUTPUT_MODEL: Final = "face_detection_output"
+DETECTION_MODELS: Final = (PROPOSAL_MODEL, REFINEMENT_MODEL, OUTPUT_MODEL)
+"""The networks that find faces, in the order in which they look."""
 MATRIX_BOXES: Final = 160
 """Up to so many boxes the overlaps of all pairs are quicker than those of one box after the other."""
 
@@ -101,7 +106,7 @@ class FaceDetector:
         if not levels:
             return []
         halved, canvas = await worker.compute(_prepare, picture, levels)
-        windows = await worker.infer("face_detection_proposal", {"images": canvas})
+        windows = await worker.infer(PROPOSAL_MODEL, {"images": canvas})
         for look in (STRICT, LENIENT):
             boxes = self._propose(windows, levels, look.smallest * shorter, look.proposal)
             boxes = await self._refine(worker, halved, boxes, look.refinement)
@@ -122,7 +127,7 @@ class FaceDetector:
         if not len(boxes):
             return boxes
         squares = _squared(boxes)
-        outputs = await _stage(worker, "face_detection_refinement", halved, squares, 24, 1)
+        outputs = await _stage(worker, REFINEMENT_MODEL, halved, squares, 24, 1)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         boxes = _moved(squares[sure], outputs["regression"][sure])
@@ -134,7 +139,7 @@ class FaceDetector:
         if not len(boxes):
             return boxes, np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
         squares = _squared(boxes)
-        outputs = await _stage(worker, "face_detection_output", halved, squares, 48, 2)
+        outputs = await _stage(worker, OUTPUT_MODEL, halved, squares, 48, 2)
         scores = outputs["scores"][:, 0]
         sure = scores >= threshold
         squares, scores = squares[sure], scores[sure]

@@ -1,6 +1,7 @@
 """`semface eval rate-accuracy` end to end: tiny networks without baselines, trained ones beside real VVC."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from semface.errors import SemfaceError
-from semface.evaluation.expression_teacher import EXPRESSION_FILE
+from semface.evaluation.identity_teacher import IDENTITY_FILE
 from semface.evaluation.landmark_teacher import teacher_folder
 from semface.evaluation.rate_accuracy.options import parse_codec, parse_names, parse_numbers, parse_run
 from semface.evaluation.rate_accuracy.points import judge_embeddings, judge_scores, pooled_accuracy
@@ -31,7 +32,7 @@ def few_pairs(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def teachers() -> Path:
     folders = (teacher_folder(), Path(__file__).resolve().parents[4] / "shared" / "teachers")
-    folder = next((folder for folder in folders if (folder / EXPRESSION_FILE).exists()), None)
+    folder = next((folder for folder in folders if (folder / IDENTITY_FILE).exists()), None)
     if folder is None:
         pytest.skip("the teachers are not built: make teachers, or SEMFACE_TEACHERS names their folder")
     return folder
@@ -189,7 +190,7 @@ def test_an_option_that_cannot_be_read_is_refused(read: Any, text: str) -> None:
     [
         (("--images", "PICTURES"), "--pairs"),
         (("--expressions", "PICTURES", "--leaks"), "--learn"),
-        (("--expressions", "PICTURES", "--baselines", "jpeg", "--teachers", "nowhere"), "make teachers"),
+        (("--images", "PICTURES", "--pairs", "PAIRS", "--baselines", "jpeg", "--teachers", "nowhere"), "make teachers"),
         (("--images", "PICTURES", "--pairs", "PAIRS", "--leaks", "--baselines", ""), "nobody outside"),
     ],
 )
@@ -204,6 +205,18 @@ def test_what_does_not_go_together_is_one_line_before_anything_long(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "page.html").exists()
+
+
+def test_without_the_recogniser_of_pictures_nothing_long_begins(
+    pictures: Path, tiny_repository: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots are of the extra `plots`")
+    models = shutil.copytree(tiny_repository, tmp_path / "models", ignore=shutil.ignore_patterns("dan"))
+    sources = ("--expressions", pictures, "--baselines", "jpeg", "--models", models)
+    done = semface("rate-accuracy", "-o", tmp_path / "page.html", *sources, "--cache", tmp_path / "cache")
+    assert done.returncode == 1
+    assert "dan" in done.stderr
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.slow

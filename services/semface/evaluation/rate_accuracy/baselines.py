@@ -9,9 +9,6 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
-from semface.evaluation.expression_teacher import EXPRESSION_FILE
-from semface.evaluation.identity_teacher import IDENTITY_FILE
-from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher
 from semface.evaluation.pictures import PictureArchive, Progress, cache_key
 from semface.evaluation.protocol import mean_class_accuracy
 from semface.evaluation.rate_accuracy.image_codecs import IMAGE_CODECS
@@ -34,38 +31,32 @@ from semface.evaluation.rate_accuracy.points import (
     judge_embeddings,
     pooled_accuracy,
 )
-from semface.evaluation.rate_accuracy.probes import LinearMap, fit_logistic
 from semface.evaluation.rate_accuracy.semantic import binomial_error
 from semface.evaluation.rate_accuracy.ways import UNCODED
 from semface.evaluation.verification import Pairs
+from semface.extraction.detection import DETECTION_MODELS
 from semface.inference.engine import Engine
-from semface.meaning import EXPRESSIONS
 
 PIXELS = "pixels"
 """The system that codes nothing."""
-FITTED_HEAD = ", fitted head"
-"""Of the expression network where its last layer is fitted to labels of the training side."""
 ENLARGED_NOTE = f", enlarged to {ENLARGED} × {ENLARGED}"
-
-Labelled = tuple[PictureArchive, Mapping[str, int]]
-MaybeLabelled = tuple[PictureArchive | None, Mapping[str, int]]
 
 
 class Baselines:
     """The image codecs that a run compares with, and the recognisers of their pictures."""
 
     def __init__(self, options: RateAccuracyOptions) -> None:
-        """Make sure of programs and networks; raises MODEL_UNKNOWN or FIELD_INVALID where one is not there."""
+        """Make sure of programs and teachers; raises MODEL_UNKNOWN or FIELD_INVALID where one is not there."""
         self._options = options
-        self._landmarks: LandmarkTeacher | None = None
-        if not options.baselines:
-            return
         self.versions()
-        teachers = options.teachers
-        self._landmarks = LandmarkTeacher(teachers / TEACHER_FILE)
-        self._landmark_digest = hashlib.sha256((teachers / TEACHER_FILE).read_bytes()).hexdigest()
-        self._identity = None if options.images is None else identity_recogniser(teachers / IDENTITY_FILE)
-        self._expression = None if options.expressions is None else expression_recogniser(teachers / EXPRESSION_FILE)
+        wanted = options.baselines and options.images is not None
+        self._identity = identity_recogniser(options.teachers) if wanted else None
+        self._expression: PictureRecogniser | None = None
+
+    def open(self, engine: Engine) -> None:
+        """Take the recogniser of expressions from ``engine``, in a running loop; raises MODEL_UNKNOWN without it."""
+        if self._options.baselines and self._options.expressions is not None:
+            self._expression = expression_recogniser(engine, asyncio.get_running_loop())
 
     def versions(self) -> dict[str, str]:
         """Return the program behind each baseline; raises MODEL_UNKNOWN where one is not installed."""
@@ -81,7 +72,7 @@ class Baselines:
 
     def total(self, verification: int, expression: int) -> int:
         """Return how many times a picture is looked at, with so many of each task: framed once, then each pass."""
-        if self._landmarks is None:
+        if not self._options.baselines:
             return 0
         counts = {VERIFICATION: verification, EXPRESSION: expression}
         return sum(count * (1 + len(self._passes(task))) for task, count in counts.items() if count)
@@ -90,14 +81,14 @@ class Baselines:
         self, engine: Engine, archive: PictureArchive, runs: Sequence[Pairs], progress: Progress
     ) -> list[RateAccuracyPoint]:
         """Return the points of the identity teacher on decoded pictures, pooled as ours are."""
-        if self._landmarks is None or self._identity is None:
+        if self._identity is None:
             return []
         stems = list(dict.fromkeys(stem for pairs in runs for stem in pairs.stems))
-        framed = await self._framed(engine, archive, stems, progress)
+        framed = await self._framed(engine, archive, stems, self._identity, progress)
         place = {stem: row for row, stem in enumerate(stems)}
         points = []
         for way in self._passes(VERIFICATION):
-            found = await self._recognised(framed, way, self._identity, progress)
+            found = await self._recognised(engine, framed, way, self._identity, progress)
             accuracy, tar = pooled_accuracy([judge_embeddings(found.answers, place, pairs) for pairs in runs])
             points.append(
                 _point(VERIFICATION, way, self._identity.name, found, accuracy.accuracy, accuracy.standard_error, tar)
@@ -105,50 +96,41 @@ class Baselines:
         return points
 
     async def expression(
-        self, engine: Engine, judged: Labelled, learn: MaybeLabelled, progress: Progress
+        self, engine: Engine, archive: PictureArchive, labels: Mapping[str, int], progress: Progress
     ) -> list[RateAccuracyPoint]:
-        """Return the points of the expression network as it is and, with ``learn``, with a head fitted to these."""
-        if self._landmarks is None or self._expression is None:
+        """Return the points of the recogniser of expressions on decoded pictures; one that is not read is wrong."""
+        if self._expression is None:
             return []
-        archive, labels = judged
-        framed = await self._framed(engine, archive, list(labels), progress)
+        framed = await self._framed(engine, archive, list(labels), self._expression, progress)
         truth = np.array(list(labels.values()))
-        head = await self._head(engine, learn, progress)
         points = []
         for way in self._passes(EXPRESSION):
-            found = await self._recognised(framed, way, self._expression, progress)
+            found = await self._recognised(engine, framed, way, self._expression, progress)
             readable = ~np.isnan(found.answers[:, 0])
-            confidences, features = np.split(found.answers, [len(EXPRESSIONS)], axis=1)
-            answers: dict[str, NDArray[np.floating]] = {self._expression.name: confidences}
-            if head is not None:
-                answers[self._expression.name + FITTED_HEAD] = head(features)
-            for variant, told in answers.items():
-                predicted = np.where(readable, np.nan_to_num(told).argmax(axis=1), -1)
-                points.append(_expression_point(way, variant, found, predicted, truth))
+            predicted = np.where(readable, np.nan_to_num(found.answers).argmax(axis=1), -1)
+            points.append(_expression_point(way, self._expression.name, found, predicted, truth))
         return points
 
-    async def _head(self, engine: Engine, learn: MaybeLabelled, progress: Progress) -> LinearMap | None:
-        """Return a logistic head on the network's features of the pictures to learn from, as they are."""
-        archive, labels = learn
-        if archive is None or self._expression is None:
-            return None
-        framed = await self._framed(engine, archive, list(labels), progress)
-        found = await self._recognised(framed, PixelPass(None, 0), self._expression, progress)
-        readable = ~np.isnan(found.answers[:, 0])
-        features = found.answers[readable, len(EXPRESSIONS) :]
-        return fit_logistic(features, np.array(list(labels.values()))[readable], len(EXPRESSIONS))
-
     async def _framed(
-        self, engine: Engine, archive: PictureArchive, stems: Sequence[str], progress: Progress
+        self,
+        engine: Engine,
+        archive: PictureArchive,
+        stems: Sequence[str],
+        recogniser: PictureRecogniser,
+        progress: Progress,
     ) -> FramedPictures:
-        assert self._landmarks is not None
-        kept = self._kept("framed", cache_key(engine, archive), self._landmark_digest)
-        return await frame_pictures(engine, archive, stems, self._landmarks, kept, progress)
+        kept = self._kept("framed", _place(engine, archive), recogniser.digest)
+        return await frame_pictures(engine, archive, stems, recogniser, kept, progress)
 
     async def _recognised(
-        self, framed: FramedPictures, way: PixelPass, recogniser: PictureRecogniser, progress: Progress
+        self,
+        engine: Engine,
+        framed: FramedPictures,
+        way: PixelPass,
+        recogniser: PictureRecogniser,
+        progress: Progress,
     ) -> RecognisedPictures:
-        kept = self._kept("recognised", framed.archive.digest(), self._landmark_digest, way.key, recogniser.digest)
+        kept = self._kept("recognised", _place(engine, framed.archive), way.key, recogniser.digest)
         stopped, workers = Event(), self._options.workers
         try:
             return await asyncio.to_thread(recognise_pixels, framed, way, recogniser, kept, progress, workers, stopped)
@@ -163,6 +145,11 @@ class Baselines:
             return KeptAnswers(None)
         name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         return KeptAnswers(Path(self._options.cache) / kind / name)
+
+
+def _place(engine: Engine, archive: PictureArchive) -> str:
+    """Return what the place of each face hangs on."""
+    return cache_key(engine, archive, DETECTION_MODELS)
 
 
 def _point(

@@ -101,10 +101,8 @@ class Measurement:
         options = self._options
         pictures = sum(len(pairs.stems) for _, pairs in self._runs)
         count = pictures + len(self._labels) + self._baselines.total(pictures, len(self._labels))
-        if self._learn:
-            head = 0 if not options.baselines or not self._labels else 2 * len(self._learn_labels)
-            count += head + (len(self._learn_labels) if options.leaks else 0)
         if options.leaks:
+            count += len(self._learn_labels)
             count += sum(len(self._strangers(pairs)) for _, pairs in self._runs)
         return count
 
@@ -118,7 +116,8 @@ class Measurement:
             }
             paths = [await stack.enter_async_context(opened(run.repository)) for run, _ in self._runs]
             found.protocol = self._protocol(models, paths)
-            # Both before anything long, for they may be refused.
+            # All three before anything long, for they may be refused.
+            self._baselines.open(models.engine)
             folds = [frozenset(pairs.folds.tolist()) if run.folds is None else run.folds for run, pairs in self._runs]
             verification = ways_of(VERIFICATION, paths, folds, codecs) if paths else []
             expression = ways_of(EXPRESSION, [models], [frozenset()], codecs)
@@ -158,9 +157,7 @@ class Measurement:
             labels = np.array(list(self._learn_labels.values()))[~learned.skipped]
             faces = LearnedExpressions(learned.descriptors[~learned.skipped], labels)
             found.leaks += await expression_leaks(run, faces)
-        found.points += await self._baselines.expression(
-            path.engine, (self._expressions, self._labels), (self._learn, self._learn_labels), progress
-        )
+        found.points += await self._baselines.expression(path.engine, self._expressions, self._labels, progress)
 
     async def _described(
         self, path: ServingPath, archive: PictureArchive, stems: Sequence[str], progress: Progress

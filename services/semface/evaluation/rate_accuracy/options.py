@@ -101,7 +101,7 @@ class RateAccuracyOptions:
     pairs: Path | None
     expressions: Path | None
     learn: Path | None
-    """Labelled pictures of the training side: for the leaks and for the picture recogniser's head."""
+    """Labelled pictures of the training side, from which the leaks are learned."""
     models: Path
     runs: tuple[FoldModels, ...]
     teachers: Path

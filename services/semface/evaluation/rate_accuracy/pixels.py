@@ -4,6 +4,7 @@ The recogniser looks where the face was found in the *uncoded* picture. So a bas
 longer be found, and the place of the face costs it nothing; with less help it would do worse.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,92 +18,112 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from semface.evaluation.expression_teacher import EXPRESSION_FEATURES, ExpressionTeacher
-from semface.evaluation.identity_teacher import IDENTITY_SIZE, IdentityTeacher, landmark_box
-from semface.evaluation.landmark_teacher import LandmarkTeacher
-from semface.evaluation.pictures import PictureArchive, Pixels, Progress, view_face
+from semface.evaluation.identity_teacher import (
+    IDENTITY_FILE,
+    IDENTITY_SIZE,
+    IdentityTeacher,
+    identity_square,
+    landmark_box,
+)
+from semface.evaluation.landmark_teacher import TEACHER_FILE, LandmarkTeacher
+from semface.evaluation.pictures import FaceView, PictureArchive, Pixels, Progress, view_face
 from semface.evaluation.rate_accuracy.image_codecs import CodedPicture, ImageCodec
 from semface.evaluation.rate_accuracy.kept_answers import KeptAnswers
+from semface.extraction.alignment import Square, crop_face
 from semface.extraction.detection import FaceDetector
 from semface.inference.engine import Engine
-from semface.meaning import EXPRESSIONS
+from semface.recognisers import RECOGNISERS
+from semface.understanding.core import Understanding
 
 CHUNK: Final = 32
 """Pictures that are coded, recognised and kept together."""
 
 Array = NDArray[np.floating]
-Recogniser = Callable[[Pixels, Array], Array]
-"""From a decoded picture and the box of the face's landmarks in it to the numbers that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureRecogniser:
-    """A network that recognises pictures: its name, the hash of its file, how many numbers it answers, and how."""
+    """A network that recognises pictures: its name, the hash of all files behind it, how many numbers it answers.
+
+    ``frame`` says which square of an uncoded picture it looks at, ``answer`` what it tells of that square of a decoded
+    one; ``answer`` is called in threads.
+    """
 
     name: str
     digest: str
     size: int
-    answer: Recogniser
+    frame: Callable[[Pixels, FaceView], Square]
+    answer: Callable[[Pixels, Square], Array]
 
 
-def identity_recogniser(path: Path) -> PictureRecogniser:
-    """Return the identity teacher at ``path``, answering 1,024 numbers. Raises what opening it raises."""
-    return PictureRecogniser("identity teacher", _digest(path), IDENTITY_SIZE, IdentityTeacher(path).embedding)
+def identity_recogniser(teachers: Path) -> PictureRecogniser:
+    """Return the identity teacher in ``teachers``, answering 1,024 numbers, framed by the landmark teacher.
+
+    Raises FIELD_INVALID when one of them is absent or no network.
+    """
+    landmarks, identity = LandmarkTeacher(teachers / TEACHER_FILE), IdentityTeacher(teachers / IDENTITY_FILE)
+
+    def frame(picture: Pixels, view: FaceView) -> Square:
+        return identity_square(landmark_box(landmarks.landmarks(picture, view.box, view.eyes)[0]))
+
+    files = ((teachers / name).read_bytes() for name in (TEACHER_FILE, IDENTITY_FILE))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(file).digest() for file in files)).hexdigest()
+    return PictureRecogniser("identity teacher", digest, IDENTITY_SIZE, frame, identity.embedding)
 
 
-def expression_recogniser(path: Path) -> PictureRecogniser:
-    """Return the expression teacher at ``path``, answering 8 confidences, then 256 features. Raises as opening it."""
-    teacher = ExpressionTeacher(path)
+def expression_recogniser(engine: Engine, loop: asyncio.AbstractEventLoop) -> PictureRecogniser:
+    """Return DAN as ``engine`` serves it in ``loop``, answering 8 confidences. Raises MODEL_UNKNOWN without it."""
+    understanding, network = Understanding(engine), RECOGNISERS["dan"]
 
-    def answer(picture: Pixels, box: Array) -> Array:
-        return np.concatenate(teacher.read(picture, box))
+    def frame(picture: Pixels, view: FaceView) -> Square:
+        return view.square
 
-    return PictureRecogniser("expression network", _digest(path), len(EXPRESSIONS) + EXPRESSION_FEATURES, answer)
+    def answer(picture: Pixels, square: Square) -> Array:
+        asked = understanding.recognitions(network, crop_face(picture, square)[None])
+        return asyncio.run_coroutine_threadsafe(asked, loop).result()["confidences"][0]
 
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    digest = understanding.recogniser_model(network).hash
+    return PictureRecogniser("DAN", digest, len(network.classes), frame, answer)
 
 
 @dataclass(frozen=True, slots=True)
 class FramedPictures:
-    """Pictures of ``archive`` with the box (left, top, right, bottom) of the face's landmarks in each, (N, 4).
+    """Pictures of ``archive`` with the square (left, top, side) of each that a recogniser looks at, (N, 3).
 
     NaN marks a picture that cannot be decoded.
     """
 
     archive: PictureArchive
     stems: tuple[str, ...]
-    boxes: NDArray[np.float32]
+    squares: NDArray[np.float32]
 
     @property
     def readable(self) -> list[str]:
         """The stems of the pictures that can be decoded."""
-        return [stem for stem, box in zip(self.stems, self.boxes, strict=True) if not np.isnan(box[0])]
+        return [stem for stem, square in zip(self.stems, self.squares, strict=True) if not np.isnan(square[0])]
 
 
 async def frame_pictures(
     engine: Engine,
     archive: PictureArchive,
     stems: Sequence[str],
-    teacher: LandmarkTeacher,
+    recogniser: PictureRecogniser,
     kept: KeptAnswers,
     progress: Progress,
 ) -> FramedPictures:
-    """Mark the face of each picture: the one nearest to the centre, or the whole picture where none is found."""
+    """Frame the face of each picture: the one nearest to the centre, or the whole picture where none is found."""
     detector = FaceDetector(engine)
     missing = kept.missing(stems)
     progress(len(stems) - len(missing))
     for chunk in _chunks(missing):
-        boxes = np.full((len(chunk), 4), np.nan, np.float32)
+        squares = np.full((len(chunk), 3), np.nan, np.float32)
         for row, stem in enumerate(chunk):
             picture = archive.pixels(stem)
             if picture is not None:
-                view = await view_face(detector, picture)
-                boxes[row] = landmark_box(teacher.landmarks(picture, view.box, view.eyes)[0])
-        kept.add(chunk, {"boxes": boxes})
+                squares[row] = recogniser.frame(picture, await view_face(detector, picture))
+        kept.add(chunk, {"squares": squares})
         progress(len(chunk))
-    return FramedPictures(archive, tuple(stems), kept.gather(stems)["boxes"].astype(np.float32))
+    return FramedPictures(archive, tuple(stems), kept.gather(stems)["squares"].astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +145,7 @@ class RecognisedPictures:
 class PixelPass:
     """One way of coding pictures: ``codec`` at ``parameter``, or None for the pictures as they are.
 
-    ``side``: enlarge pictures to so many pixels first, or None.
+    ``side``: enlarge pictures first until their longer side has so many pixels, or None.
     """
 
     codec: ImageCodec | None
@@ -140,7 +161,8 @@ class PixelPass:
     def code(self, pictures: Sequence[Pixels]) -> list[CodedPicture]:
         """Code ``pictures``, all of one size, and decode them."""
         if self.side is not None:
-            size = (self.side, self.side)
+            scale = self.side / max(pictures[0].shape[:2])
+            size = round(pictures[0].shape[1] * scale), round(pictures[0].shape[0] * scale)
             pictures = [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in pictures]
         if self.codec is None:
             return [CodedPicture(picture, 0, 0) for picture in pictures]
@@ -162,10 +184,10 @@ def recognise_pixels(
     """
     missing = kept.missing(framed.readable)
     progress(len(framed.stems) - len(missing))
-    boxes = dict(zip(framed.stems, framed.boxes, strict=True))
+    squares = dict(zip(framed.stems, framed.squares.astype(float), strict=True))
 
     def work(stems: list[str]) -> tuple[list[str], dict[str, NDArray[np.generic]]]:
-        return stems, _recognise(framed.archive, stems, boxes, way, recogniser)
+        return stems, _recognise(framed.archive, stems, squares, way, recogniser)
 
     with ThreadPoolExecutor(workers) as pool:
         for stems, answers in pool.map(work, _chunks(missing)):
@@ -180,21 +202,23 @@ def recognise_pixels(
 def _recognise(
     archive: PictureArchive,
     stems: Sequence[str],
-    boxes: dict[str, NDArray[np.float32]],
+    squares: dict[str, NDArray[np.float64]],
     way: PixelPass,
     recogniser: PictureRecogniser,
 ) -> dict[str, NDArray[np.generic]]:
     """Return the answers about ``stems`` and their bits."""
     coded: dict[str, CodedPicture] = {}
-    scales: dict[str, Array] = {}
+    scales: dict[str, float] = {}
     pictures = {stem: picture for stem in stems if (picture := archive.pixels(stem)) is not None}
     for _, group in groupby(sorted(pictures, key=lambda stem: pictures[stem].shape), lambda stem: pictures[stem].shape):
         names = list(group)
         for stem, one in zip(names, way.code([pictures[stem] for stem in names]), strict=True):
             coded[stem] = one
-            height, width = (new / old for new, old in zip(one.decoded.shape, pictures[stem].shape[:2], strict=False))
-            scales[stem] = np.array([width, height, width, height])
-    answers = [recogniser.answer(coded[stem].decoded, boxes[stem] * scales[stem]) for stem in stems]
+            scales[stem] = max(one.decoded.shape[:2]) / max(pictures[stem].shape[:2])
+    answers = []
+    for stem in stems:
+        left, top, side = (float(number) for number in squares[stem] * scales[stem])
+        answers.append(recogniser.answer(coded[stem].decoded, (left, top, side)))
     return {
         # Halved, so that a whole run's answers fit a disk; a fresh run rounds alike.
         "answers": np.array(answers, np.float16),
