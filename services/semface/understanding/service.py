@@ -310,14 +310,15 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         asked = (values, portions)
         confidences = self._expressions.submit(asked) if understanding_pb2.TASK_EXPRESSION in models else None
         embeddings = self._embeddings.submit(asked) if understanding_pb2.TASK_EMBEDDING in models else None
-        # Both are asked for before either is waited for.
-        await asyncio.wait([asked for asked in (confidences, embeddings) if asked is not None])
+        if confidences is not None and embeddings is not None:
+            # Both are over before an error of one is told.
+            await asyncio.wait([confidences, embeddings])
         if confidences is not None:
-            for face, row in zip(faces, confidences.result(), strict=True):
+            for face, row in zip(faces, await confidences, strict=True):
                 face.expression.CopyFrom(pack_expression(row))
         if embeddings is not None:
             model = models[understanding_pb2.TASK_EMBEDDING]
-            for face, row in zip(faces, embeddings.result(), strict=True):
+            for face, row in zip(faces, await embeddings, strict=True):
                 face.embedding.CopyFrom(pack_embedding(row, model, self._understanding.engine))
 
 
