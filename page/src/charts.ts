@@ -197,7 +197,7 @@ export function ratePlot(): HTMLElement {
   const host = make("div", { class: "plot", role: "img", "aria-label": "Verification accuracy against bits; the table below holds the figures" });
   const series: [string, string, typeof rates.ours][] = [
     ["semface, people unseen (ships)", "--accent", rates.ours],
-    ["semface, LFW folds (version before)", "--expression", rates.before],
+    ["semface, LFW folds (other networks)", "--expression", rates.folds],
     ["the paper, its own data", "--identity", rates.paper],
     ["VVC, then a recogniser", "--muted", rates.vvc],
     ["HEVC, then a recogniser", "--illumination", rates.hevc],
