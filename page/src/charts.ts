@@ -209,7 +209,7 @@ export function ratePlot(): HTMLElement {
   }))] as uPlot.AlignedData;
   queueMicrotask(() => fitted(host, 300, (width) => new uPlot({
     width, height: 300, cursor: { show: false },
-    scales: { x: { time: false, distr: 3 }, y: { range: [70, 100] } },
+    scales: { x: { time: false, distr: 3 }, y: { range: [60, 100] } },
     axes: [{ ...axes(["bits of one face (logarithmic)", ""])[0]!, values: (_, splits) => splits.map((bits) => (bits ? count(bits) : "")) }, axes(["", "accuracy, %"])[1]!],
     series: [{}, ...series.map(([label, name]) => ({ label, stroke: () => colour(name), width: 2, spanGaps: true, points: { show: true, size: 7, fill: () => colour(name) } }))],
   }, data, host)));

@@ -161,7 +161,7 @@ describe("published figures", () => {
     for (const points of Object.values(rates))
       for (const { bits, accuracy } of points) {
         expect(bits).toBeGreaterThan(50);
-        expect(accuracy).toBeGreaterThan(0.7);
+        expect(accuracy).toBeGreaterThan(0.6);
         expect(accuracy).toBeLessThan(1);
       }
   });

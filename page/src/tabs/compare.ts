@@ -45,6 +45,6 @@ export function compareTab(): HTMLElement {
     make("div", { class: "two" }, side(0, "A"), side(1, "B")),
     make("div", { class: "panel" }, make("h2", {}, "One person?"), result),
     make("div", { class: "panel" }, make("h2", {}, "Accuracy against bits"),
-      make("p", { class: "hint" }, "The figures of docs/benchmarks.md, which tells how each was made. Pixels are counted whole; their recogniser sees 400 pairs. The curves are not all of the same people: read them beside that page."),
+      make("p", { class: "hint" }, "The figures of docs/benchmarks.md, which tells how each was made. Pixels are counted whole; their recogniser sees 700 pairs. The curves are not all of the same people: read them beside that page."),
       ratePlot()));
 }
