@@ -119,7 +119,7 @@ class Baselines:
         recogniser: PictureRecogniser,
         progress: Progress,
     ) -> FramedPictures:
-        kept = self._kept("framed", _place(engine, archive), recogniser.digest)
+        kept = self._kept("framed", _faces_key(engine, archive), recogniser.digest)
         return await frame_pictures(engine, archive, stems, recogniser, kept, progress)
 
     async def _recognised(
@@ -130,7 +130,7 @@ class Baselines:
         recogniser: PictureRecogniser,
         progress: Progress,
     ) -> RecognisedPictures:
-        kept = self._kept("recognised", _place(engine, framed.archive), way.key, recogniser.digest)
+        kept = self._kept("recognised", _faces_key(engine, framed.archive), way.key, recogniser.digest)
         stopped, workers = Event(), self._options.workers
         try:
             return await asyncio.to_thread(recognise_pixels, framed, way, recogniser, kept, progress, workers, stopped)
@@ -147,8 +147,8 @@ class Baselines:
         return KeptAnswers(Path(self._options.cache) / kind / name)
 
 
-def _place(engine: Engine, archive: PictureArchive) -> str:
-    """Return what the place of each face hangs on."""
+def _faces_key(engine: Engine, archive: PictureArchive) -> str:
+    """Return what the places of the faces hang on: the pictures and the networks that find them."""
     return cache_key(engine, archive, DETECTION_MODELS)
 
 
