@@ -60,6 +60,12 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     )
     app.state.draining = False
     problems.install(app)
+    _add_routes(app, settings)
+    _add_middleware(app, settings, metrics)
+    return app
+
+
+def _add_routes(app: FastAPI, settings: GatewaySettings) -> None:
     # Each route asks for its own scopes; this only documents where keys are asked for.
     guarded = [Depends(documented)] if settings.asks_for_keys else []
     # In this order a path is looked for: what has to be quick is first.
@@ -77,9 +83,12 @@ def create_app(settings: GatewaySettings, ring: KeyRing) -> FastAPI:
     page.install(app)
     assets = Path(fastapi_offline.__file__).parent / "static"
     app.mount(system.DOCUMENTATION_ASSETS, StaticFiles(directory=assets), name="documentation")
+
+
+def _add_middleware(app: FastAPI, settings: GatewaySettings, metrics: HttpMetrics) -> None:
+    """What is added last sees a request first."""
     app.add_middleware(HeldPlaces)
     app.add_middleware(problems.DefectGuard)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     app.add_middleware(Farewell)
-    return app

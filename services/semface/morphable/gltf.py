@@ -65,23 +65,7 @@ def _file(
 ) -> bytes:
     short = len(attributes["POSITION"]) < 1 << 16
     arrays = [*attributes.values(), triangles.ravel().astype("<u2" if short else "<u4"), *targets]
-    accessors: list[dict[str, Any]] = []
-    views: list[dict[str, int]] = []
-    data = bytearray()
-    for number, array in enumerate(arrays):
-        indices = array.ndim == 1
-        views.append(
-            {
-                "buffer": 0,
-                "byteOffset": len(data),
-                "byteLength": array.nbytes,
-                "target": _INDICES if indices else _VERTICES,
-            }
-        )
-        kind = (_UNSIGNED_SHORT if short else _UNSIGNED_INT) if indices else _FLOAT
-        accessor = {"bufferView": number, "componentType": kind, "count": len(array)}
-        accessors.append(accessor | {"type": "SCALAR" if indices else "VEC3"})
-        data += _padded(array.tobytes(), b"\0")
+    data, views, accessors = _laid_out(arrays, _UNSIGNED_SHORT if short else _UNSIGNED_INT)
     # The format asks for the bounds of positions, those of targets too.
     first_target = len(attributes) + 1
     for number in (0, *range(first_target, len(arrays))):
@@ -105,10 +89,24 @@ def _file(
         "bufferViews": views,
         "buffers": [{"byteLength": len(data)}],
     }
-    chunks = _chunk(b"JSON", _padded(json.dumps(scene, separators=(",", ":")).encode(), b" ")) + _chunk(
-        b"BIN\0", bytes(data)
-    )
+    text = json.dumps(scene, separators=(",", ":")).encode()
+    chunks = _chunk(b"JSON", _padded(text, b" ")) + _chunk(b"BIN\0", data)
     return struct.pack("<4sII", _MAGIC, _VERSION, 12 + len(chunks)) + chunks
+
+
+def _laid_out(
+    arrays: Sequence[NDArray[Any]], index_type: int
+) -> tuple[bytes, list[dict[str, int]], list[dict[str, Any]]]:
+    """Return ``arrays`` end to end, where each lies and what each is; the one of one axis holds indices."""
+    data, views, accessors = bytearray(), list[dict[str, int]](), list[dict[str, Any]]()
+    for number, array in enumerate(arrays):
+        indices = array.ndim == 1
+        where = {"buffer": 0, "byteOffset": len(data), "byteLength": array.nbytes}
+        views.append(where | {"target": _INDICES if indices else _VERTICES})
+        what = {"componentType": index_type if indices else _FLOAT, "type": "SCALAR" if indices else "VEC3"}
+        accessors.append({"bufferView": number, "count": len(array)} | what)
+        data += _padded(array.tobytes(), b"\0")
+    return bytes(data), views, accessors
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
