@@ -58,8 +58,8 @@ def export_network(
         output_names=[target.name for target in targets],
         dynamic_axes={port.name: {0: "batch"} for port in (source, *targets)},
     )
-    learned = {name for name, _ in model.named_parameters()} if weights == "byte" else set[str]()
-    graph = shorten_weights(onnx.load(path), learned)
+    exported = onnx.load(path)
+    graph = shorten_weights(exported, learned_matrices(model, exported) if weights == "byte" else ())
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, path)
     lines = [
@@ -73,6 +73,16 @@ def export_network(
     for key, value in (parameters or {}).items():
         lines.append(f'parameters {{ key: "{key}" value {{ string_value: "{value:.6f}" }} }}')
     (folder / "config.pbtxt").write_text("\n".join(lines) + "\n")
+
+
+def learned_matrices(network: nn.Module, exported: onnx.ModelProto) -> set[str]:
+    """Return the names in ``exported`` of what ``network`` learned, for what it was given stays as exact as it is.
+
+    The exporter joins a convolution with its batch norm and names it anew.
+    """
+    given = {name for name, _ in network.named_buffers()}
+    convolutions = {node.input[1] for node in exported.graph.node if node.op_type == "Conv"}
+    return {name for name, _ in network.named_parameters()} | (convolutions - given)
 
 
 def shorten_weights(model: onnx.ModelProto, as_bytes: Container[str]) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""The recognisers that ship answer on a real Triton as they do in this process."""
+"""The recognisers, all of which ship, answer on a real Triton as they do in this process."""
 
 from pathlib import Path
 
@@ -17,9 +17,8 @@ SHIPPED = Path(__file__).resolve().parents[2] / "model_repository"
 
 @pytest.mark.slow
 @pytest.mark.engine
-async def test_every_shipped_recogniser_answers_on_triton_as_embedded(tmp_path: Path) -> None:
-    recognisers = [recogniser for name, recogniser in RECOGNISERS.items() if (SHIPPED / name).is_dir()]
-    assert {"dan", "amdfn"} < {recogniser.name for recogniser in recognisers}
+async def test_every_recogniser_answers_on_triton_as_embedded(tmp_path: Path) -> None:
+    recognisers = list(RECOGNISERS.values())
     random = np.random.default_rng(5)
     embedded = EmbeddedEngine(SHIPPED, threads=2)
     with running_triton(SHIPPED, tmp_path, models=[recogniser.name for recogniser in recognisers]) as server:
