@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--renders", type=int, default=12, help="renders in each batch, two of each person")
     parser.add_argument("--shape-weight", type=float, default=Weights.shape, help="for each millimetre of a render")
     parser.add_argument("--steadiness-weight", type=float, default=Weights.steadiness, help="of shape over expressions")
+    parser.add_argument("--identity-weight", type=float, default=1.0, help="factor on both losses of identity")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -227,7 +228,12 @@ def main() -> None:
     faces = FaceSet(model, people_in_folds(excluded), with_renders=arguments.renders > 0)
     faces.read_teacher()
     checkpoint = arguments.checkpoint or extractor_checkpoint(excluded)
-    weights = Weights(shape=arguments.shape_weight, steadiness=arguments.steadiness_weight)
+    weights = Weights(
+        shape=arguments.shape_weight,
+        steadiness=arguments.steadiness_weight,
+        identity=arguments.identity_weight * Weights.identity,
+        relation=arguments.identity_weight * Weights.relation,
+    )
     losses = MorphableLosses(model, faces.vertices, weights)
     mix = (arguments.named, arguments.renders)
     options = (arguments.exclude_folds, arguments.steps, *mix, weights, arguments.rate, arguments.seed)
