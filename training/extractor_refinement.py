@@ -24,9 +24,9 @@ PIXEL_NOISE: Final = 40.0
 """Deviation in grey levels of a pixel around the redrawn one; neighbours err alike, so it is larger than one's own."""
 OUTLIER: Final = 40.0
 """Grey levels from which on a pixel counts less and less."""
-TEXTURE_SPREAD: Final = 0.4
+TEXTURE_SPREAD: Final = 0.5
 """Deviation of the texture around what the network told, in its own units; so is the next for light."""
-LIGHT_SPREAD: Final = 0.15
+LIGHT_SPREAD: Final = 0.1
 
 TEXTURE_SIZE: Final = 80
 
