@@ -124,10 +124,12 @@ async def test_a_call_that_the_server_cancels_means_that_it_is_away() -> None:
     understanding_pb2_grpc.add_ExpressionServiceServicer_to_server(Cancelling(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with AsyncClient(f"127.0.0.1:{port}") as client:
-        with pytest.raises(CallError) as caught:
-            await client.recognize(FACE)
-    await server.stop(None)
+    try:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            with pytest.raises(CallError) as caught:
+                await client.recognize(FACE)
+    finally:
+        await server.stop(None)
     assert caught.value.code is grpc.StatusCode.CANCELLED
     assert caught.value.reason is Reason.BACKEND_AWAY
 

@@ -50,9 +50,11 @@ async def serving(codec: codec_pb2_grpc.CodecServiceServicer) -> AsyncIterator[t
     port = server.add_insecure_port("127.0.0.1:0")
     codec_pb2_grpc.add_CodecServiceServicer_to_server(codec, server)
     await server.start()
-    async with AsyncClient(f"127.0.0.1:{port}") as client:
-        yield server, client
-    await server.stop(None)
+    try:
+        async with AsyncClient(f"127.0.0.1:{port}") as client:
+            yield server, client
+    finally:
+        await server.stop(None)
 
 
 async def test_a_refusal_is_told_by_its_reason_while_the_client_writes(address: str) -> None:

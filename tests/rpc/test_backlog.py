@@ -39,8 +39,10 @@ async def test_calls_that_came_in_while_the_loop_was_held_are_counted_until_they
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Holding", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    await asyncio.to_thread(ask)
-    await server.stop(None)
+    try:
+        await asyncio.to_thread(ask)
+    finally:
+        await server.stop(None)
     assert told[0] == CALLS
     assert told == sorted(told, reverse=True)
     assert told[-1] == 0

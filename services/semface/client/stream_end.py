@@ -14,8 +14,11 @@ import grpc.aio
 FAILED_WRITE: Final = "Internal error from Core"
 """What grpc.aio says of a write that failed; a server's INTERNAL says something else."""
 
-STATUS_SECONDS: Final = 1.0
-"""How long the server's status is waited for after a write has failed; where none comes, the connection has broken."""
+STATUS_SECONDS: Final = 10.0
+"""How long the server's status is waited for after a write has failed; where none comes, the connection has broken.
+
+It comes in milliseconds; a machine out of breath may take seconds.
+"""
 
 Value = TypeVar("Value")
 
