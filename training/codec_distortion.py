@@ -20,7 +20,7 @@ MILLIMETRE: Final = 1.0
 """Weight of one millimetre at the face's vertices: of shape, of movement (expression, rotation, translation)."""
 GREY_LEVEL: Final = 0.1
 """Weight of one grey level on the face: of texture, of light."""
-IDENTITY: Final = 70.0
+IDENTITY: Final = 40.0
 """Weight of one less the cosine between the embeddings before and after, where a training names no other."""
 EXPRESSION: Final = 4.0
 """Weight of the divergence, in nats, of the expression's confidences."""

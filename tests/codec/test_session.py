@@ -215,9 +215,9 @@ async def test_what_a_session_cannot_be_is_refused_by_name(codec: Codec) -> None
     assert refused.value.reason is Reason.NOT_FINITE
 
 
-async def test_a_session_that_names_no_quality_takes_the_middle_one(codec: Codec) -> None:
-    assert session_quality(codec).name == "medium"
-    assert outline(await SessionEncoder(codec).encode(faces(1)[0])).quality == 1
+async def test_a_session_that_names_no_quality_takes_the_third_finest(codec: Codec) -> None:
+    assert session_quality(codec).name == "low"
+    assert outline(await SessionEncoder(codec).encode(faces(1)[0])).quality == 0
 
 
 async def test_a_predicted_frame_alone_is_refused_and_says_where_it_belongs(codec: Codec) -> None:

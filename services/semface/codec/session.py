@@ -92,8 +92,8 @@ class _Chain:
 
 
 def session_quality(codec: Codec) -> Quality:
-    """Return the quality of sessions that name none: the second finest, at which a moving face's expression holds."""
-    return codec.prior.qualities[max(0, len(codec.prior.qualities) - 2)]
+    """Return the quality of sessions that name none: the third finest, at which a moving face's expression holds."""
+    return codec.prior.qualities[max(0, len(codec.prior.qualities) - 3)]
 
 
 class SessionEncoder:
