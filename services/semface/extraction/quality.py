@@ -29,10 +29,10 @@ BLUR_REACH: Final = 8
 NOSE_DEPTH: Final = 0.4
 """How far the nose's tip stands out before the eyes, in distances of the eyes."""
 
-UNRECOGNISABLE: Final = 0.48
-"""Cosine that the network expects where nothing is left of the person: of a black crop, or of 12 pixels."""
+UNRECOGNISABLE: Final = 0.5
+"""Cosine that the network expects where nothing is left of the person: of a black or wholly blurred crop."""
 
-RECOGNISABLE: Final = 0.75
+RECOGNISABLE: Final = 0.8
 """Cosine that the network expects of a sharp face that is not covered, at the middle of LFW people in no fold."""
 
 DEFAULT_GATE: Final = 0.06
@@ -69,7 +69,7 @@ class QualityFactors:
     detection: float
     """How sure the detector is that this is a face."""
     recognisability: float
-    """How far the network expects to recognise the person: its answer between 0.48 (not at all) and 0.75 (well)."""
+    """How far the network expects to recognise the person: its answer between 0.5 (not at all) and 0.8 (well)."""
 
     @classmethod
     def measure(
