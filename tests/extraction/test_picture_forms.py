@@ -18,7 +18,7 @@ Stored = Callable[[Image.Image], bytes]
 TOLERANCES = {
     "shape": 0.08,
     "texture": 0.08,
-    "expression": 0.08,
+    "expression": 0.05,
     "rotation": 0.01,
     "translation": 5,
     "illumination": 0.01,
