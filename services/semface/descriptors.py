@@ -9,6 +9,8 @@ and blue.
 
 from collections.abc import Iterable
 from enum import Flag
+from functools import reduce
+from operator import or_
 from types import MappingProxyType
 from typing import Final
 
@@ -92,6 +94,11 @@ def portions_by_name(names: Iterable[str]) -> Portion:
             raise SemfaceError(Reason.FIELD_INVALID, f"portions are {', '.join(known)}", field="portion")
         portions |= known[name]
     return portions
+
+
+def union(portions: Iterable[Portion]) -> Portion:
+    """Return all of ``portions`` as one."""
+    return reduce(or_, portions, Portion(0))
 
 
 def split(values: Descriptors) -> dict[str, Descriptors]:

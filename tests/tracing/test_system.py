@@ -24,7 +24,7 @@ from tests.triton_server import running_triton
 JPEG = {"Content-Type": "image/jpeg"}
 KEY, SUBJECT, LABEL = "a-key-of-the-test", "subject-0815", "label-4711"
 SERVICES = ("extraction", "codec", "understanding")
-STAGES = {"extract", "decode picture", "detect", "describe", "encode", "understand", "decode", "embed", "store"}
+STAGES = {"extract", "decode picture", "detect", "describe", "encode", "understand", "read", "tell", "store"}
 STOP_SECONDS = 30
 
 

@@ -228,7 +228,7 @@ async def _seconds(directory: TenantDirectory, probe: Vectors, model: Model) -> 
 def _recall(index: TemplateIndex, store: EnrolledStore, probes: Vectors) -> float:
     """Return the share of ``probes`` (N, 512) for which ``index`` finds first what an exact search finds first."""
     protection = store.protection(TENANT)
-    mapped = probes @ protection.map(protection.active)
+    mapped = protection.mapped(probes, protection.active)
     truth, best = [""] * len(probes), np.full(len(probes), -np.inf)
     for entries in index.entries_in_parts(BATCH * 20):
         vectors = np.stack([entry.codes for entry in entries]).astype(np.float32)

@@ -5,14 +5,13 @@ A predicted frame, which only a session can read, has 4 bits of head, one check 
 payloads; whoever has one can also tell that the payloads are whole and made by the same model.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
-from operator import or_
+from functools import lru_cache
 from typing import Final
 
 from semface.codec.payload_check import PAYLOAD_POLYNOMIAL, crc8, crc8_all
-from semface.descriptors import Portion
+from semface.descriptors import Portion, union
 from semface.errors import Reason, SemfaceError
 
 FORMAT_VERSION: Final = 0
@@ -248,8 +247,3 @@ def _modulo(value: int, polynomial: int) -> int:
     while (excess := value.bit_length() - size) >= 0:
         value ^= polynomial << excess
     return value
-
-
-def union(portions: Iterable[Portion]) -> Portion:
-    """Return all of ``portions`` as one."""
-    return reduce(or_, portions, Portion(0))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semface.codec.batch_coding import DamagedPayload
-from semface.codec.bitstream import CHECK_BYTES, PORTION_ORDER, damaged_payload, first_damaged, pack_all, split, union
+from semface.codec.bitstream import CHECK_BYTES, PORTION_ORDER, damaged_payload, first_damaged, pack_all, split
 from semface.codec.prior import (
     ANALYSIS_MODEL,
     LATENT_SIZE,
@@ -21,7 +21,7 @@ from semface.codec.prior import (
     Quality,
     codec_model_hash,
 )
-from semface.descriptors import PORTION_SLICES, Descriptors, Portion, validate
+from semface.descriptors import PORTION_SLICES, Descriptors, Portion, union, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine
 from semface.tracing.spans import span
@@ -130,11 +130,12 @@ class Codec:
         """Return the latents (N, 256) of ``frames``, 0 where absent, and what each carried; raises as ``decode``."""
         latents = np.zeros((len(frames), LATENT_SIZE), np.float32)
         carried: list[tuple[Portion, Quality]] = []
-        for start in range(0, len(frames), _FACES_BETWEEN_YIELDS):
-            if start:
-                await asyncio.sleep(0)
-            end = start + _FACES_BETWEEN_YIELDS
-            carried += self._read(frames[start:end], latents[start:end], start)
+        with span("read"):
+            for start in range(0, len(frames), _FACES_BETWEEN_YIELDS):
+                if start:
+                    await asyncio.sleep(0)
+                end = start + _FACES_BETWEEN_YIELDS
+                carried += self._read(frames[start:end], latents[start:end], start)
         return latents, carried
 
     async def analyse(self, faces: Descriptors) -> Latents:

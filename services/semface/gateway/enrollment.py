@@ -123,7 +123,7 @@ class Enrollment:
             raise SemfaceError(Reason.MODEL_MISMATCH, message)
         threshold = await self._threshold(embedding, operating_point)
         protection = self.store.protection(caller.tenant)
-        score = float(record.vector(protection, record.key) @ (embedding.vector @ protection.map(record.key)))
+        score = float(record.vector(protection, record.key) @ protection.mapped(embedding.vector, record.key))
         if score < threshold:
             await self._attempts.missed(caller.tenant, record.subject, AuditEvent("verify_refused", caller.key_id))
         return Verification(score >= threshold, score, threshold)

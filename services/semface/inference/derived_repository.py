@@ -11,14 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import numpy as np
-import onnx
 from google.protobuf import text_format
-from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2  # type: ignore[import-untyped]
 
 from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES
 from semface.errors import Reason, SemfaceError
+from semface.inference.composition import selection_network
 from semface.inference.ensembles import (
     ENSEMBLES,
     SELECTED_PORTIONS,
@@ -229,7 +227,9 @@ def _ensemble_config(source: ModelRepository, ensemble: Ensemble, configs: Mappi
     tensors: dict[str, tuple[int, list[int]]] = {}
     for step in ensemble.steps:
         for told, names in ((configs[step.model].input, step.inputs), (configs[step.model].output, step.outputs)):
-            tensors |= {names[tensor.name]: (tensor.data_type, list(tensor.dims)) for tensor in told}
+            tensors |= {
+                names[tensor.name]: (tensor.data_type, list(tensor.dims)) for tensor in told if tensor.name in names
+            }
         made = config.ensemble_scheduling.step.add(model_name=step.model, model_version=-1)
         made.input_map.update(step.inputs)
         made.output_map.update(step.outputs)
@@ -248,19 +248,3 @@ def _selection_config(max_batch_size: int) -> Any:
     config.dynamic_batching.max_queue_delay_microseconds = 0
     config.version_policy.specific.versions.append(1)
     return config
-
-
-def selection_network() -> bytes:
-    """Return the ONNX file of ``portion_selection``; the same bytes every time."""
-    nodes, constants, outputs = [], [numpy_helper.from_array(np.array([1], np.int64), "axis")], []
-    for name, portion in SELECTED_PORTIONS.items():
-        where = PORTION_SLICES[portion]
-        for end, column in (("start", where.start), ("stop", where.stop)):
-            constants.append(numpy_helper.from_array(np.array([column], np.int64), f"{name}_{end}"))
-        nodes.append(helper.make_node("Slice", ["descriptors", f"{name}_start", f"{name}_stop", "axis"], [name]))
-        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", where.stop - where.start]))
-    source = helper.make_tensor_value_info("descriptors", TensorProto.FLOAT, ["N", DESCRIPTOR_SIZE])
-    graph = helper.make_graph(nodes, SELECTION_MODEL, [source], outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))

@@ -4,6 +4,7 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from semface.errors import Reason, SemfaceError
 from semface.inference.batching import Batcher, Run
 from semface.inference.engine import Arrays, ModelMetadata, Work, check_inputs, join_rows, row_count, split_rows
+from semface.inference.ensembles import ENSEMBLES, Ensemble, ensemble_metadata, learned_members
 from semface.inference.repository import ModelRepository, RepositoryModel
 from semface.inference.workers import ThreadWorker
 from semface.tracing.spans import span
@@ -29,10 +31,23 @@ CPU_BATCH_SIZE: Final = "cpu_batch_size"
 """The parameter of a configuration that says how many rows run together here, where that is fewer than on a GPU."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """A network that can run, or an ensemble as one."""
+
+    metadata: ModelMetadata
+    run: Run
+    rows_together: int
+    """How many rows run in one batch."""
+    direct_rows: int
+    """Up to how many rows a request runs sooner on the event loop than its way to a thread and back takes."""
+    queue_delay_seconds: float
+
+
 class EmbeddedEngine:
     """Runs the networks of a model repository with ONNX Runtime, in threads of this process.
 
-    It may be used from several event loops; requests are batched within each.
+    It may be used from several event loops; requests are batched within each. An ensemble is one network here.
     """
 
     name = "onnxruntime"
@@ -45,25 +60,20 @@ class EmbeddedEngine:
         self._repository = ModelRepository(repository)
         self._threads = threads or _usable_cores()
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="semface-inference")
-        self._runs: dict[str, Run] = {}
+        self._networks: dict[str, _Network] = {}
         self._loading = Lock()
-        self._direct: dict[str, tuple[Run, int]] = {}
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Batcher]] = WeakKeyDictionary()
 
     async def infer(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """See :meth:`semface.inference.engine.Engine.infer`."""
         with span(f"infer {model}"):
-            direct = self._direct.get(model)
-            if direct is not None and row_count(inputs) <= direct[1]:
-                check_inputs(self.metadata(model), inputs)
-                return direct[0](inputs)
-            batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
-            if model not in batchers:
-                # Another call may have been here while this one waited for the network to load.
-                batcher = await self._batcher(model)
-                batchers.setdefault(model, batcher)
-            check_inputs(self.metadata(model), inputs)
-            return await batchers[model].submit(inputs)
+            network = self._networks.get(model)
+            if network is None:
+                network = await asyncio.get_running_loop().run_in_executor(self._executor, self._network, model)
+            check_inputs(network.metadata, inputs)
+            if row_count(inputs) <= network.direct_rows:
+                return network.run(inputs)
+            return await self._batcher(model, network).submit(inputs)
 
     async def work_through(self, work: Work[Result]) -> Result:
         """See :meth:`semface.inference.engine.Engine.work_through`: all of it in one thread, as many as cores at once.
@@ -76,59 +86,80 @@ class EmbeddedEngine:
     def _infer_here(self, model: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return the outputs of ``model``, run in the calling thread."""
         with span(f"infer {model}"):
-            run = self._run_of(model)
-            entry = self._repository.model(model)
-            check_inputs(entry.metadata, inputs)
-            return join_rows([run(part) for part in split_rows(inputs, _rows_together(entry))])
+            network = self._network(model)
+            check_inputs(network.metadata, inputs)
+            return join_rows([network.run(part) for part in split_rows(inputs, network.rows_together)])
 
     async def ready(self, model: str) -> bool:
         """See :meth:`semface.inference.engine.Engine.ready`."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._run_of, model)
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._network, model)
         except SemfaceError:
             return False
         return True
 
     def metadata(self, model: str) -> ModelMetadata:
         """See :meth:`semface.inference.engine.Engine.metadata`."""
+        if model in ENSEMBLES:
+            return ensemble_metadata(self._repository, ENSEMBLES[model])
         return self._repository.model(model).metadata
 
     async def offers(self, ensemble: str) -> bool:
-        """See :meth:`semface.inference.engine.Engine.offers`: in this process no hop is to be saved."""
-        return False
+        """See :meth:`semface.inference.engine.Engine.offers`."""
+        return ensemble in self._networks or (ensemble in ENSEMBLES and await self.ready(ensemble))
 
     async def close(self) -> None:
         """See :meth:`semface.inference.engine.Engine.close`."""
         await asyncio.to_thread(self._executor.shutdown)
-        self._runs.clear()
-        self._direct.clear()
+        self._networks.clear()
         self._batchers.clear()
 
-    async def _batcher(self, model: str) -> Batcher:
-        run = await asyncio.get_running_loop().run_in_executor(self._executor, self._run_of, model)
-        entry = self._repository.model(model)
-        rows = _direct_rows(entry)
-        if rows:
-            self._direct[model] = run, rows
-        return Batcher(run, self._executor, _rows_together(entry), entry.queue_delay_seconds, self._threads)
+    def _batcher(self, model: str, network: _Network) -> Batcher:
+        """Return the batcher of ``network`` in the running event loop."""
+        batchers = self._batchers.setdefault(asyncio.get_running_loop(), {})
+        if model not in batchers:
+            batchers[model] = Batcher(
+                network.run, self._executor, network.rows_together, network.queue_delay_seconds, self._threads
+            )
+        return batchers[model]
 
-    def _run_of(self, model: str) -> Run:
+    def _network(self, model: str) -> _Network:
         with self._loading:
-            if model not in self._runs:
-                self._runs[model] = runner(self._load(model))
-            return self._runs[model]
+            if model not in self._networks:
+                self._networks[model] = self._load(model)
+            return self._networks[model]
 
-    def _load(self, model: str) -> ort.InferenceSession:
-        """Return the session of a network whose file is whole, and is the one of the hash that callers are told."""
-        entry = self._repository.model(model)
+    def _load(self, model: str) -> _Network:
+        """Return a network whose files are whole, and are those of the hash that callers are told."""
+        ensemble = ENSEMBLES.get(model)
+        names = [model] if ensemble is None else learned_members(ensemble)
+        entries = {name: self._repository.model(name) for name in names}
         try:
-            session = load_network(entry.path, model)
-            if entry.is_current():
-                return session
-            raise SemfaceError(Reason.MODEL_LOADING, f"the network of model {model} is just being written")
+            paths = {name: entry.path for name, entry in entries.items()}
+            session = load_network(paths[model] if ensemble is None else _composed(ensemble, paths), model)
+            changed = [name for name, entry in entries.items() if not entry.is_current()]
+            if changed:
+                raise SemfaceError(Reason.MODEL_LOADING, f"the network of model {changed[0]} is just being written")
         except SemfaceError:
-            self._repository.forget(model)
+            for name in names:
+                self._repository.forget(name)
             raise
+        found, metadata = list(entries.values()), self.metadata(model)
+        rows = min(map(_rows_together, found))
+        return _Network(
+            metadata,
+            runner(session),
+            rows,
+            min(rows, _direct_rows(metadata, sum(path.stat().st_size for path in paths.values()))),
+            max(entry.queue_delay_seconds for entry in found),
+        )
+
+
+def _composed(ensemble: Ensemble, networks: dict[str, Path]) -> bytes:
+    # What reads and writes networks takes 0.2 s to import, and only ensembles need it.
+    from semface.inference.composition import compose
+
+    return compose(ensemble, networks)
 
 
 def _usable_cores() -> int:
@@ -153,13 +184,11 @@ def _rows_together(entry: RepositoryModel) -> int:
     return int(entry.metadata.parameters.get(CPU_BATCH_SIZE, entry.metadata.max_batch_size))
 
 
-def _direct_rows(entry: RepositoryModel) -> int:
-    """Return up to how many rows a request runs sooner on the event loop than its way to a thread and back takes."""
-    tensors = (*entry.metadata.inputs, *entry.metadata.outputs)
-    # From vector to vector each weight is used once a row, so the size of the file tells the work; pictures differ.
-    if any(len(tensor.shape) != 1 for tensor in tensors):
+def _direct_rows(metadata: ModelMetadata, file_bytes: int) -> int:
+    # From vector to vector each weight is used once a row, so the size of the files tells the work; pictures differ.
+    if any(len(tensor.shape) != 1 for tensor in (*metadata.inputs, *metadata.outputs)):
         return 0
-    return _DIRECT_BYTES // entry.path.stat().st_size
+    return _DIRECT_BYTES // file_bytes
 
 
 def runner(session: ort.InferenceSession) -> Run:

@@ -1,7 +1,4 @@
-"""Chains of networks that a Triton server runs in one call, where that saves a hop.
-
-The embedded engine has none: there a call of a network costs no hop.
-"""
+"""Chains of networks that an engine runs in one call: a Triton server saves hops by it, the embedded engine runs."""
 
 import hashlib
 from collections.abc import Mapping
@@ -21,6 +18,12 @@ SELECTION_MODEL: Final = "portion_selection"
 
 ENCODE_ENSEMBLE: Final = "encode"
 """Crops [N, 112, 112, 3] to descriptors [N, 257], quality [N, 1] and latents [N, 256]."""
+
+RECOGNISE_ENSEMBLE: Final = "recognise"
+"""Latents [N, 256] to confidences [N, 8]."""
+
+EMBED_ENSEMBLE: Final = "embed"
+"""Latents [N, 256] to embedding [N, 512]."""
 
 UNDERSTAND_ENSEMBLE: Final = "understand"
 """Latents [N, 256] to confidences [N, 8] and embedding [N, 512]."""
@@ -49,6 +52,17 @@ def _step(model: str, inputs: dict[str, str], outputs: dict[str, str]) -> Step:
     return Step(model, MappingProxyType(inputs), MappingProxyType(outputs))
 
 
+def _selected(*portions: str) -> tuple[Step, Step]:
+    """Return the steps from latents to the columns of ``portions``."""
+    return (
+        _step("codec_synthesis", {"latents": "latents"}, {"descriptors": "decoded"}),
+        _step(SELECTION_MODEL, {"descriptors": "decoded"}, {portion: portion for portion in portions}),
+    )
+
+
+_RECOGNITION: Final = _step("expression_recognition", {"descriptors": "expression"}, {"confidences": "confidences"})
+_VERIFICATION: Final = _step("face_verification", {"descriptors": "identity"}, {"embedding": "embedding"})
+
 ENSEMBLES: Final = MappingProxyType(
     {
         ensemble.name: ensemble
@@ -66,20 +80,13 @@ ENSEMBLES: Final = MappingProxyType(
                     _step("codec_analysis", {"descriptors": "descriptors"}, {"latents": "latents"}),
                 ),
             ),
+            Ensemble(RECOGNISE_ENSEMBLE, ("latents",), ("confidences",), (*_selected("expression"), _RECOGNITION)),
+            Ensemble(EMBED_ENSEMBLE, ("latents",), ("embedding",), (*_selected("identity"), _VERIFICATION)),
             Ensemble(
                 UNDERSTAND_ENSEMBLE,
                 ("latents",),
                 ("confidences", "embedding"),
-                (
-                    _step("codec_synthesis", {"latents": "latents"}, {"descriptors": "decoded"}),
-                    _step(
-                        SELECTION_MODEL,
-                        {"descriptors": "decoded"},
-                        {"identity": "identity", "expression": "expression"},
-                    ),
-                    _step("expression_recognition", {"descriptors": "expression"}, {"confidences": "confidences"}),
-                    _step("face_verification", {"descriptors": "identity"}, {"embedding": "embedding"}),
-                ),
+                (*_selected("identity", "expression"), _RECOGNITION, _VERIFICATION),
             ),
         )
     }
@@ -93,6 +100,11 @@ SELECTED_PORTIONS: Final = MappingProxyType({"identity": Portion.IDENTITY, "expr
 def members(ensemble: Ensemble) -> set[str]:
     """Return the names of the networks that ``ensemble`` is made of."""
     return {step.model for step in ensemble.steps}
+
+
+def learned_members(ensemble: Ensemble) -> list[str]:
+    """Return the names of those that have a file in the repository, sorted."""
+    return sorted(members(ensemble) - {SELECTION_MODEL})
 
 
 async def run_steps(engine: Engine, ensemble: Ensemble, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -117,7 +129,7 @@ def ensemble_metadata(repository: ModelRepository, ensemble: Ensemble) -> ModelM
 
     Raises MODEL_UNKNOWN and MODEL_LOADING as reading a network does.
     """
-    networks = {name: repository.model(name).metadata for name in sorted(members(ensemble) - {SELECTION_MODEL})}
+    networks = {name: repository.model(name).metadata for name in learned_members(ensemble)}
     tensors: dict[str, TensorMetadata] = {}
     for step in ensemble.steps:
         if step.model in networks:

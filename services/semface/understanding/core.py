@@ -4,8 +4,9 @@ Knows arrays and names, no transport. Only the portions that a question needs ar
 expression, rotation and translation, the verification network shape and texture (paper, section II.D).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -14,13 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 from semface.descriptors import DESCRIPTOR_SIZE, PORTION_GROUPS, PORTION_SLICES, Descriptors, Portion, validate
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
-from semface.inference.ensembles import UNDERSTAND_ENSEMBLE
+from semface.inference.ensembles import EMBED_ENSEMBLE, RECOGNISE_ENSEMBLE, UNDERSTAND_ENSEMBLE
 from semface.meaning import DEFAULT_OPERATING_POINT, EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
 from semface.recognisers import DEFAULT_RECOGNISER, Recogniser
 from semface.tracing.spans import span
 
 EXPRESSION_MODEL: Final = DEFAULT_RECOGNISER.name
 VERIFICATION_MODEL: Final = "face_verification"
+
+ENSEMBLES_OF_LATENTS: Final[Mapping[Portion, str]] = MappingProxyType(
+    {
+        Portion.EXPRESSION: RECOGNISE_ENSEMBLE,
+        Portion.IDENTITY: EMBED_ENSEMBLE,
+        Portion.EXPRESSION | Portion.IDENTITY: UNDERSTAND_ENSEMBLE,
+    }
+)
+"""Which ensemble answers what is asked of the portions."""
 
 Embedding = NDArray[np.float32]
 
@@ -95,19 +105,19 @@ class Understanding:
         with span("embed"):
             return await self._ask(VERIFICATION_MODEL, rows, "embedding", EMBEDDING_SIZE)
 
-    async def answers_latents(self) -> bool:
-        """Return whether ``both_of_latents`` can be asked: where networks run on a server that offers it."""
-        return await self._engine.offers(UNDERSTAND_ENSEMBLE)
+    async def answers_latents(self, portions: Portion) -> bool:
+        """Return whether ``of_latents`` can be asked for what ``portions`` tell: where the engine offers it."""
+        return await self._engine.offers(ENSEMBLES_OF_LATENTS[portions])
 
-    async def both_of_latents(self, latents: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return confidences (N, 8) and embeddings (N, 512) for the codec's dequantised ``latents`` (N, 256).
+    async def of_latents(self, latents: NDArray[np.float32], portions: Portion) -> dict[str, NDArray[np.float32]]:
+        """Return what ``portions`` of the codec's dequantised ``latents`` (N, 256) tell.
 
-        One call in place of three: g_s and both networks run on the server, one after the other. The caller has seen to
-        it that the latents hold the portions of both.
+        ``confidences`` (N, 8) of the expression portion, ``embedding`` (N, 512) of identity. One call in place of
+        several: the engine runs g_s and the networks one after the other. Whether the latents hold the portions is for
+        the caller to see: what is absent counts as 0.
         """
-        with span("recognise and embed"):
-            outputs = await self._engine.infer(UNDERSTAND_ENSEMBLE, {"latents": latents})
-        return outputs["confidences"], outputs["embedding"]
+        with span("tell"):
+            return await self._engine.infer(ENSEMBLES_OF_LATENTS[portions], {"latents": latents})
 
     async def _ask(self, model: str, rows: Descriptors, output: str, width: int) -> NDArray[np.float32]:
         if len(rows) == 0:

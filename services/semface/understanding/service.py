@@ -1,6 +1,5 @@
 """The gRPC services of understanding: expression, verification, and both for a batch. Thin adapters over the core."""
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from semface.codec.core import CODEC_NAME, CODEC_VERSION, Codec, Decoded
 from semface.codec.prior import LATENT_SIZE, Latents
-from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion
+from semface.descriptors import DESCRIPTOR_SIZE, Descriptors, Portion, union
 from semface.errors import Reason, SemfaceError
 from semface.inference.engine import Engine, ModelMetadata
 from semface.meaning import EMBEDDING_SIZE, EXPRESSIONS, OperatingPoint
@@ -22,8 +21,16 @@ from semface.messages import pack_model, pack_vector, require_items, unpack_desc
 from semface.recognisers import Recogniser, Seen, find_recogniser
 from semface.rpc.server import Service
 from semface.rpc.timing import current_clock
-from semface.understanding.core import Understanding, canary_face, check_model_name, require_one, require_portion
-from semface.understanding.gathering import Gathering, ask_all, row_bounds
+from semface.understanding.core import (
+    ENSEMBLES_OF_LATENTS,
+    Understanding,
+    canary_face,
+    check_model_name,
+    require_one,
+    require_portion,
+)
+from semface.understanding.gathering import Gathering, row_bounds
+from semface.understanding.joined import Answers, JoinedUnderstanding
 from semface.understanding.settings import UnderstandingSettings
 from semface.v1 import descriptors_pb2, understanding_pb2, understanding_pb2_grpc
 
@@ -83,15 +90,15 @@ class FaceReader:
             values[row], portions[row] = decoded
         return values, portions
 
-    async def read_latents(self, sources: Sources, fields: Sequence[str]) -> tuple[Latents, list[Portion]]:
-        """Return the latents (N, 256) of ``sources``, all of them bitstreams, and what is present of each.
-
-        Raises as ``read`` does.
-        """
+    def frames(self, sources: Sources, fields: Sequence[str]) -> list[bytes]:
+        """Return the frames of ``sources``, all of them bitstreams. Raises MODEL_MISMATCH for another codec's."""
         for source, field in zip(sources, fields, strict=True):
             self._check_hash(source.codec_hash, f"{field}.codec_hash")
-        with _naming_items(fields), current_clock().inference():
-            latents, carried = await self._codec.read([source.bitstream for source in sources])
+        return [source.bitstream for source in sources]
+
+    async def latents(self, frames: Sequence[bytes]) -> tuple[Latents, list[Portion]]:
+        """Return the latents (N, 256) of ``frames`` and what is present of each; raises as ``Codec.read`` does."""
+        latents, carried = await self._codec.read(frames)
         return latents, [portions for portions, _ in carried]
 
     async def _decode(
@@ -244,10 +251,9 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
     def __init__(self, understanding: Understanding, reader: FaceReader, max_faces: int) -> None:
         """Answer with ``understanding`` for at most ``max_faces`` faces a call."""
         self._understanding = understanding
+        self._joined = JoinedUnderstanding(understanding, reader.latents)
         self._reader = reader
         self._max_faces = max_faces
-        self._expressions = Gathering(partial(ask_all, understanding.expressions))
-        self._embeddings = Gathering(partial(ask_all, understanding.embeddings))
 
     async def Understand(
         self, request: understanding_pb2.UnderstandRequest, context: Context
@@ -264,16 +270,19 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         require_items(len(request.faces), "faces", self._max_faces)
         fields = [f"faces[{row}]" for row in range(len(request.faces))]
         coded = [source.WhichOneof("source") == "bitstream" for source in request.faces]
-        faces = [understanding_pb2.UnderstoodFace() for _ in fields]
-        if all(coded) and len(tasks) == len(TASK_PORTIONS) and await self._understanding.answers_latents():
-            await self._answer_latents(faces, request.faces, fields)
+        needed = union(TASK_PORTIONS[task] for task in tasks)
+        if all(coded) and await self._understanding.answers_latents(needed):
+            frames = self._reader.frames(request.faces, fields)
+            with _naming_items(fields), current_clock().inference():
+                answers, portions = await self._joined.of_frames(frames, needed)
+            _require_all(portions, tasks, fields)
         else:
             values, portions = await self._reader.read(request.faces, fields)
             _require_all(portions, tasks, fields)
             with current_clock().inference():
-                await self._answer(faces, values, portions, models)
+                answers = await self._joined.of_numbers(values, portions, needed)
         return understanding_pb2.UnderstandResponse(
-            faces=faces,
+            faces=self._pack(answers, len(fields)),
             models=[
                 *([self._reader.codec_model] if any(coded) else []),
                 *(_model(model, self._understanding.engine) for model in models.values()),
@@ -282,44 +291,24 @@ class UnderstandingService(understanding_pb2_grpc.UnderstandingServiceServicer):
         )
 
     async def canary(self) -> None:
-        """Answer one face in one call, where that can be had; raises when the confidences do not sum to one."""
-        if await self._understanding.answers_latents():
-            confidences, _ = await self._understanding.both_of_latents(np.zeros((1, LATENT_SIZE), np.float32))
-            require_one(float(confidences.sum()))
+        """Answer one face in one call, where that can be had; raises when the answer is not of size one."""
+        for told in ENSEMBLES_OF_LATENTS:
+            if await self._understanding.answers_latents(told):
+                answers = await self._understanding.of_latents(np.full((1, LATENT_SIZE), 0.5, np.float32), told)
+                for name, size in (("confidences", np.sum), ("embedding", np.linalg.norm)):
+                    if name in answers:
+                        require_one(float(size(answers[name])))
 
-    async def _answer_latents(
-        self, faces: Sequence[understanding_pb2.UnderstoodFace], sources: Sources, fields: Sequence[str]
-    ) -> None:
-        """Answer both tasks for faces that are all coded, in one call of the engine."""
-        latents, portions = await self._reader.read_latents(sources, fields)
-        _require_all(portions, TASK_PORTIONS, fields)
-        model = self._understanding.verification_model
-        with current_clock().inference():
-            confidences, embeddings = await self._understanding.both_of_latents(latents)
-        for face, confidence, embedding in zip(faces, confidences, embeddings, strict=True):
-            face.expression.CopyFrom(pack_expression(confidence))
-            face.embedding.CopyFrom(pack_embedding(embedding, model, self._understanding.engine))
-
-    async def _answer(
-        self,
-        faces: Sequence[understanding_pb2.UnderstoodFace],
-        values: Descriptors,
-        portions: Sequence[Portion],
-        models: dict[int, ModelMetadata],
-    ) -> None:
-        asked = (values, portions)
-        confidences = self._expressions.submit(asked) if understanding_pb2.TASK_EXPRESSION in models else None
-        embeddings = self._embeddings.submit(asked) if understanding_pb2.TASK_EMBEDDING in models else None
-        if confidences is not None and embeddings is not None:
-            # Both are over before an error of one is told.
-            await asyncio.wait([confidences, embeddings])
-        if confidences is not None:
-            for face, row in zip(faces, await confidences, strict=True):
+    def _pack(self, answers: Answers, count: int) -> list[understanding_pb2.UnderstoodFace]:
+        faces = [understanding_pb2.UnderstoodFace() for _ in range(count)]
+        if "confidences" in answers:
+            for face, row in zip(faces, answers["confidences"], strict=True):
                 face.expression.CopyFrom(pack_expression(row))
-        if embeddings is not None:
-            model = models[understanding_pb2.TASK_EMBEDDING]
-            for face, row in zip(faces, await embeddings, strict=True):
+        if "embedding" in answers:
+            model = self._understanding.verification_model
+            for face, row in zip(faces, answers["embedding"], strict=True):
                 face.embedding.CopyFrom(pack_embedding(row, model, self._understanding.engine))
+        return faces
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from semface.client import Model
 from semface.errors import Reason, SemfaceError
-from semface.gateway.enrolled.key_ring import KeyRing, new_master_key, open_key_ring
+from semface.gateway.enrolled.key_ring import KeyRing, TenantKeys, new_master_key, open_key_ring
 from semface.gateway.enrolled.protection import TenantProtection
 from semface.gateway.enrolled.record import Details, make_record, open_record, reseal, seal_record
 from tests.gateway.enrolled.subjects import MODEL, embedding
@@ -58,20 +58,26 @@ def test_a_record_in_another_place_is_refused(ring: KeyRing) -> None:
 
 
 def test_the_map_keeps_angles_and_hides_them_between_tenants(ring: KeyRing) -> None:
-    ours, theirs = protection(ring).map(1), protection(ring, "others").map(1)
-    assert np.abs(ours @ ours.T - np.eye(512)).max() < 1e-5
+    ours, theirs = protection(ring), protection(ring, "others")
     one, other = embedding(1), embedding(2)
-    assert (one @ ours) @ (other @ ours) == pytest.approx(float(one @ other), abs=1e-5)
+    assert ours.mapped(one, 1) @ ours.mapped(other, 1) == pytest.approx(float(one @ other), abs=1e-5)
     # One person's templates of two tenants are as unlike as two people's.
-    scores = [float((embedding(seed) @ ours) @ (embedding(seed) @ theirs)) for seed in range(200)]
+    scores = [float(ours.mapped(embedding(seed), 1) @ theirs.mapped(embedding(seed), 1)) for seed in range(200)]
     assert np.abs(scores).max() < 5 / np.sqrt(512)
     assert np.std(scores) == pytest.approx(1 / np.sqrt(512), rel=0.25)
 
 
-def test_the_map_of_a_key_is_the_same_on_every_machine() -> None:
-    from semface.gateway.enrolled.protection import _orthogonal_map
+def test_the_map_is_orthogonal_and_goes_back(ring: KeyRing) -> None:
+    ours, every = protection(ring), np.eye(512, dtype=np.float32)
+    mapped = ours.mapped(every, 1)
+    assert np.abs(mapped @ mapped.T - every).max() < 1e-5
+    assert np.abs(ours.unmapped(mapped, 1) - every).max() < 1e-5
+    assert np.abs(ours.mapped(embedding(1), 1) - embedding(1) @ mapped).max() < 1e-6
 
-    drawn = _orthogonal_map(bytes(range(32)))
+
+def test_the_map_of_a_key_is_the_same_on_every_machine() -> None:
+    keys = TenantKeys("default", bytes(32), {1: bytes(range(32))}, 1)
+    drawn = TenantProtection(keys).mapped(np.eye(512, dtype=np.float32), 1)
     assert [round(float(value), 6) for value in drawn[0, :4]] == GOLDEN_ROW
 
 

@@ -127,7 +127,7 @@ async def test_a_record_of_before_a_rotation_is_compared_in_either_map(
     enrollment.store.ring.renew(tenant)
     protection = enrollment.store.protection(tenant)
     for key in (1, 2):
-        assert before.vector(protection, key) @ (embedding(1) @ protection.map(key)) > 0.999
+        assert before.vector(protection, key) @ protection.mapped(embedding(1), key) > 0.999
 
 
 async def test_a_template_of_another_model_is_refused_not_compared(

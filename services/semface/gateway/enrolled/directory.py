@@ -62,7 +62,7 @@ class TenantDirectory:
             if foreign:
                 message = f"{foreign} templates were made by another model than {model}; enrol those subjects again"
                 raise SemfaceError(Reason.MODEL_MISMATCH, message)
-            mapped = probes @ protection.map(self._key)
+            mapped = protection.mapped(probes, self._key)
             found = await asyncio.to_thread(self._index.search, mapped, threshold, top, group)
             compared = self._index.compared(group)
         return [Found(matches, compared) for matches in found]

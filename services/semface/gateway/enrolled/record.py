@@ -66,20 +66,20 @@ class Record:
         vector = self.codes.astype(np.float32) * np.float32(self.scale)
         vector /= np.linalg.norm(vector)
         if key != self.key:
-            vector = vector @ protection.map(self.key).T @ protection.map(key)
+            vector = protection.mapped(protection.unmapped(vector, self.key), key)
         return vector
 
     def embedding(self, protection: TenantProtection) -> Vector:
         """Return the unit embedding (512,) that was enrolled, to the precision that is kept (cosine error < 1e-3)."""
         vector = self.codes.astype(np.float32) * np.float32(self.scale)
-        return vector / np.linalg.norm(vector) @ protection.map(self.key).T
+        return protection.unmapped(vector / np.linalg.norm(vector), self.key)
 
 
 def make_record(
     subject: str, embedding: Vector, model: Model, details: Details, protection: TenantProtection
 ) -> Record:
     """Return the record of a unit ``embedding`` (512,), mapped by the active key of ``protection``."""
-    mapped = embedding @ protection.map(protection.active)
+    mapped = protection.mapped(embedding, protection.active)
     scale = float(np.abs(mapped).max()) / LARGEST_CODE
     return Record(subject, model, protection.active, np.rint(mapped / scale).astype(np.int8), scale, details)
 

@@ -72,7 +72,7 @@ class VectorSetDirectory:
         with as_store_errors():
             async with self._store.redis.pipeline(transaction=False) as pipeline:
                 for key, model_hash in sizes:
-                    for mapped in (probes @ protection.map(key)).astype("<f4"):
+                    for mapped in protection.mapped(probes, key).astype("<f4"):
                         name = self._keys.vector_set(f"{key}:{model_hash:016x}")
                         pipeline.execute_command("VSIM", name, "FP32", mapped.tobytes(), *options)
                 answers = await pipeline.execute()
@@ -80,7 +80,7 @@ class VectorSetDirectory:
 
     def _best(self, probe: Vector, records: Sequence[Record], threshold: float, top: int) -> list[tuple[str, float]]:
         protection = self._store.protection(self._tenant)
-        mapped = {record.key: probe @ protection.map(record.key) for record in records}
+        mapped = {record.key: protection.mapped(probe, record.key) for record in records}
         scored = [
             (record.subject, float(record.vector(protection, record.key) @ mapped[record.key])) for record in records
         ]
