@@ -2,19 +2,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime as ort
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from semface.descriptors import DESCRIPTOR_SIZE, PORTION_SLICES, Portion
 from semface.errors import Reason, SemfaceError
 from semface.inference.derived_repository import (
     MANIFEST_FILE,
     build_repository,
     optimisation_profiles,
-    selection_network,
 )
 from semface.inference.ensembles import ENSEMBLES, SELECTION_MODEL
 from semface.inference.repository import ModelRepository
@@ -121,14 +117,6 @@ def test_an_ensemble_joins_its_networks_by_the_names_that_they_know(tiny_reposit
             assert {*step.input_map.values()} <= known
             known |= {*step.output_map.values()}
         assert {*ensemble.outputs} <= known
-
-
-def test_the_selection_network_takes_the_columns_of_each_portion() -> None:
-    descriptors = np.random.default_rng(0).normal(size=(5, DESCRIPTOR_SIZE)).astype(np.float32)
-    session = ort.InferenceSession(selection_network(), providers=["CPUExecutionProvider"])
-    identity, expression = session.run(["identity", "expression"], {"descriptors": descriptors})
-    np.testing.assert_array_equal(identity, descriptors[:, PORTION_SLICES[Portion.IDENTITY]])
-    np.testing.assert_array_equal(expression, descriptors[:, PORTION_SLICES[Portion.EXPRESSION]])
 
 
 def test_the_source_is_never_written_into(tmp_path: Path, target: Target) -> None:

@@ -1,5 +1,6 @@
 """The three services over a real channel."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
@@ -181,6 +182,29 @@ async def test_coded_faces_are_understood_alike_in_one_call_and_in_several(
         (wire.TASK_EXPRESSION, "expression"),
         (wire.TASK_EMBEDDING, "embedding"),
     ):
-        # One task alone goes the plain way on every engine.
         alone = await served.understanding.Understand(wire.UnderstandRequest(faces=coded, tasks=[task]), timeout=10)
         assert [getattr(face, field) for face in alone.faces] == [getattr(face, field) for face in together.faces]
+    # These decode first, and ask one network of the numbers.
+    for face, source in zip(together.faces, coded, strict=True):
+        assert (await served.expression.Recognize(wire.RecognizeRequest(face=source))).expression == face.expression
+        assert (await served.verification.Embed(wire.EmbedRequest(face=source))).embedding == face.embedding
+
+
+async def test_a_coded_face_at_fault_fails_its_own_call_only(served: Stubs, codec: Codec, faces: Faces) -> None:
+    frame = (await codec.encode(faces[:1]))[0]
+    flipped = frame[:-1] + bytes([frame[-1] ^ 1])
+    silent = (await codec.encode(faces[:1], portions=Portion.EXPRESSION))[0]
+
+    def understood(*frames: bytes) -> Awaitable[wire.UnderstandResponse]:
+        sources = [wire.FaceSource(bitstream=frame) for frame in frames]
+        return served.understanding.Understand(wire.UnderstandRequest(faces=sources))
+
+    *answers, damaged, absent = await asyncio.gather(
+        understood(frame),
+        understood(frame, frame),
+        refused(understood(frame, flipped)),
+        refused(understood(frame, silent)),
+    )
+    assert [len(answer.faces) for answer in answers] == [1, 2]
+    assert damaged == ("BITSTREAM_CORRUPT", ["faces[1].bitstream"])
+    assert absent == ("GROUP_ABSENT", ["faces[1]"])
