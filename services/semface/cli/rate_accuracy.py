@@ -52,8 +52,8 @@ def rate_accuracy(
     ] = ",".join(IMAGE_CODECS),
     qps: Annotated[str | None, typer.Option(help="QPs of VVC on pictures to verify. [seven, 43 to 61]")] = None,
     expression_qps: Annotated[str | None, typer.Option(help="Of VVC on expressions. [seven, 31 to 57]")] = None,
-    enlarged_qps: Annotated[str, typer.Option(help="Of VVC on expressions enlarged to 224 x 224.")] = ",".join(
-        map(str, ENLARGED_PARAMETERS)
+    enlarged_qps: Annotated[str, typer.Option(help="Of VVC on expressions enlarged to 224 x 224; empty for none.")] = (
+        ",".join(map(str, ENLARGED_PARAMETERS))
     ),
     codecs: Annotated[
         list[str] | None,
@@ -92,7 +92,7 @@ def rate_accuracy(
         teachers or teacher_folder(),
         baselines=parse_names(baselines),
         qps={task: parse_numbers(text) for task, text in chosen.items() if text is not None},
-        enlarged_qps=parse_numbers(enlarged_qps),
+        enlarged_qps=parse_numbers(enlarged_qps) if enlarged_qps else (),
         codecs=tuple(parse_codec(text) for text in codecs or ()),
         leaks=leaks,
         limit=limit,

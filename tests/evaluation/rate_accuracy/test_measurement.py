@@ -240,6 +240,9 @@ def test_real_vvc_is_judged_beside_ours_and_a_second_run_codes_nothing_again(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")}
     assert report(tmp_path / "second.html", *options) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")} == before
+    without = report(tmp_path / "without.html", *options, "--enlarged-qps", "")
+    told, left = ({p["system"] for p in figures["points"]} for figures in (first, without))
+    assert [name.startswith("VVC, enlarged") for name in told - left] == [True]
     # What was cut off is done again, and nothing else: the figures stay.
     gone = next(path for path in before if "recognised" in path.parts)
     gone.unlink()
