@@ -5,6 +5,7 @@ message within its request, such as ``faces[3].descriptors``; errors name it.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -65,8 +66,12 @@ def require_plausible(values: NDArray[np.float32], field: str) -> None:
 def pack_descriptors(values: ArrayLike, portions: Portion = Portion.ALL) -> descriptors_pb2.Descriptors:
     """Return ``values`` (257,) as a message with the groups of ``portions``; the other groups stay absent."""
     vector = validate(values)[0]
-    names = [name for portion in portions for name in PORTION_GROUPS[portion]]
-    return descriptors_pb2.Descriptors(**{name: pack_vector(vector[GROUPS[name]]) for name in names})
+    return descriptors_pb2.Descriptors(**{name: pack_vector(vector[GROUPS[name]]) for name in _groups_of(portions)})
+
+
+@lru_cache(maxsize=8)
+def _groups_of(portions: Portion) -> tuple[str, ...]:
+    return tuple(name for portion in portions for name in PORTION_GROUPS[portion])
 
 
 def unpack_descriptors(message: descriptors_pb2.Descriptors, field: str) -> tuple[Descriptors, Portion]:

@@ -3,13 +3,11 @@
 The system runs on one core, the generator on another, and the steps below gRPC on the system's core while it idles.
 """
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +15,9 @@ import numpy as np
 
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.load.asking import FACES, METHODS, GrpcCalls, grpc_calls, http_call, photograph
-from semface.evaluation.load.driving import Call, Outcome, closed_loop
-from semface.evaluation.load.local_steps import STEPS
-from semface.evaluation.load.running import RunningSystem, pinned, running_system, split_cores, staying_on
+from semface.evaluation.load.driving import OK, Call, closed_loop
+from semface.evaluation.load.local_steps import STEPS, LocalSteps, local_steps
+from semface.evaluation.load.running import RunningSystem, running_system, split_cores, staying_on
 from semface.evaluation.load.wire import bytes_of_a_call
 from semface.inference.engine import TRITON_SCHEME
 
@@ -27,7 +25,10 @@ CONCURRENCY: Final = 16
 """Callers at once where throughput is measured."""
 
 ROUNDS: Final = 3
-"""How often every step is measured, in turns; medians are told."""
+"""How often every call is measured; medians are told."""
+
+TURN: Final = 10
+"""Calls of one step, one at a time, before it is the turn of the next: within seconds a machine stays as it is."""
 
 ORDER: Final = (*STEPS, "gRPC", "gateway")
 
@@ -41,7 +42,7 @@ class Rung:
     call: str
     step: str
     p50_ms: float
-    """One call at a time."""
+    """One call at a time, the steps in turns."""
     p99_ms: float
     per_second: float
     """Faces (or photographs) in a second: one after the other below gRPC, 16 callers from there on."""
@@ -59,8 +60,18 @@ class Rung:
         return asdict(self)
 
 
-Samples = dict[tuple[str, str], list[tuple[float, float, float]]]
-"""By call and step, for each round: median and 99th percentile in milliseconds, and throughput."""
+@dataclass(slots=True)
+class _Measured:
+    """One call at one step."""
+
+    turns: list[list[float]] = field(default_factory=list)
+    """Milliseconds of each call, for each turn of ``TURN`` calls, one at a time."""
+    rates: list[float] = field(default_factory=list)
+    """Throughput in each round."""
+
+
+Samples = dict[tuple[str, str], _Measured]
+"""By call and step."""
 
 
 async def measure_ladder(
@@ -68,75 +79,62 @@ async def measure_ladder(
 ) -> list[Rung]:
     """Return the ladder of every call, networks running where ``inference`` says; ``told`` counts the rounds done.
 
-    Each step of each call takes about twice ``seconds`` in every round.
+    Each call takes about six times ``seconds`` in every round.
     """
     ours, theirs = split_cores()
     picture = photograph(portrait)
-    samples: Samples = {}
+    samples: Samples = defaultdict(_Measured)
     settings = {"SEMFACE_INFERENCE": inference, "SEMFACE_MODEL_REPOSITORY": str(repository)}
     with staying_on(theirs), running_system(ours, settings) as system:
-        async with grpc_calls(system.grpc) as calls:
+        async with grpc_calls(system.grpc) as calls, local_steps(picture, inference, repository, ours) as local:
             exchanges = await calls.exchanges(picture)
             for turn in range(ROUNDS):
-                _note_local(samples, local_times(picture, inference, repository, ours, seconds))
                 for name in METHODS:
                     request = exchanges[name].request
                     alone, many = (some.method(name, request) for some in (_one_channel(calls), calls))
-                    await _note(samples, name, "gRPC", alone, many, seconds)
+                    await _note(samples, name, local, ("gRPC", alone, many), seconds)
                 async with http_call(f"{system.gateway}/v1/analyze", picture, "image/jpeg") as call:
-                    await _note(samples, "analyze", "gateway", call, call, seconds)
+                    await _note(samples, "analyze", local, ("gateway", call, call), seconds)
                 told(turn + 1)
             wire = await _wire(system, exchanges, picture)
     engine = "triton" if inference.startswith(TRITON_SCHEME) else "embedded"
     return _rungs(engine, samples, wire)
 
 
-def local_times(
-    picture: bytes, inference: str, repository: Path, cores: Sequence[int], seconds: float
-) -> Mapping[str, Mapping[str, list[float]]]:
-    """Return the milliseconds of the steps below gRPC, measured in a process on ``cores``."""
-    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-        file.write(picture)
-        file.flush()
-        rounds = max(10, round(20 * seconds))
-        command = [sys.executable, "-m", "semface.evaluation.load.local_steps", file.name, inference, str(repository)]
-        run = subprocess.run(
-            pinned([*command, str(rounds)], cores),
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            check=False,
-            text=True,
-        )
-    if run.returncode:
-        raise SemfaceError(Reason.BACKEND_AWAY, "the steps below gRPC could not be measured; why stands above")
-    found: Mapping[str, Mapping[str, list[float]]] = json.loads(run.stdout)
-    return found
+async def _note(samples: Samples, name: str, local: LocalSteps, top: tuple[str, Call, Call], seconds: float) -> None:
+    """Note how often each step does the work of a call in a second, then how long one takes, the steps in turns.
 
-
-def _note_local(samples: Samples, found: Mapping[str, Mapping[str, list[float]]]) -> None:
-    for call, steps in found.items():
-        for step, times in steps.items():
-            middle, late = np.percentile(times, [50, 99])
-            rate = 1e3 * FACES.get(call, 1) / float(np.mean(times))
-            samples.setdefault((call, step), []).append((float(middle), float(late), rate))
-
-
-async def _note(samples: Samples, name: str, step: str, lone: Call, call: Call, seconds: float) -> None:
-    """Note how long ``lone`` takes for one caller, and how often ``call`` is answered for many."""
-    for warming in (lone, call):
+    ``top`` is the step above the local ones: its name, its call for one caller, and its call for many.
+    """
+    step, alone, many = top
+    for below in STEPS:
+        times = await local.times(name, below, max(TURN, round(20 * seconds)))
+        samples[name, below].rates.append(1e3 * FACES.get(name, 1) / float(np.mean(times)))
+    for warming in (alone, many):
         await closed_loop(warming, 2, seconds=0.2)
-    alone = await closed_loop(lone, 1, seconds=seconds)
-    many = await closed_loop(call, CONCURRENCY, seconds=seconds)
-    _require_answers(name, alone, many)
-    rate = many.rate * FACES.get(name, 1)
-    samples.setdefault((name, step), []).append((alone.percentile(0.5), alone.percentile(0.99), rate))
+    crowd = await closed_loop(many, CONCURRENCY, seconds=seconds)
+    if crowd.failed or not crowd.answered:
+        raise _no_figure(name, {code: len(times) for code, times in crowd.times.items()})
+    samples[name, step].rates.append(crowd.rate * FACES.get(name, 1))
+    end = time.perf_counter() + 3 * seconds
+    while True:
+        for below in STEPS:
+            samples[name, below].turns.append(await local.times(name, below, TURN))
+        samples[name, step].turns.append([await _milliseconds(name, alone) for _ in range(TURN)])
+        if time.perf_counter() > end:
+            return
 
 
-def _require_answers(name: str, *outcomes: Outcome) -> None:
-    for outcome in outcomes:
-        if outcome.failed or not outcome.answered:
-            codes = {code: len(times) for code, times in outcome.times.items()}
-            raise SemfaceError(Reason.BACKEND_AWAY, f"calls of {name} failed, so there is no figure: {codes}")
+async def _milliseconds(name: str, call: Call) -> float:
+    started = time.perf_counter()
+    code = await call()
+    if code != OK:
+        raise _no_figure(name, {code: 1})
+    return 1e3 * (time.perf_counter() - started)
+
+
+def _no_figure(name: str, codes: Mapping[str, int]) -> SemfaceError:
+    return SemfaceError(Reason.BACKEND_AWAY, f"calls of {name} failed, so there is no figure: {codes}")
 
 
 async def _wire(system: RunningSystem, exchanges: Mapping[str, Any], picture: bytes) -> dict[tuple[str, str], int]:
@@ -161,28 +159,25 @@ def _one_channel(calls: GrpcCalls) -> GrpcCalls:
 def _rungs(engine: str, samples: Samples, wire: Mapping[tuple[str, str], int]) -> list[Rung]:
     rungs = []
     for call in dict.fromkeys(name for name, _ in samples):
-        below: Any = None
-        networks: Any = None
-        for step in (step for step in ORDER if (call, step) in samples):
-            rounds = np.array(samples[call, step])
-            middle, late, rate = np.median(rounds, axis=0)
-            # Ratios are taken within each round, so that a machine that others use too slows both alike.
-            over = None if below is None else np.median(rounds / below, axis=0)
-            networks = rounds if networks is None else networks
+        found = {step: samples[call, step] for step in ORDER if (call, step) in samples}
+        middles = {step: np.median(one.turns, axis=1) for step, one in found.items()}
+        rates = {step: np.array(one.rates) for step, one in found.items()}
+        for below, step in pairwise((None, *found)):
+            assert step is not None, "only the lowest has none below"
             rungs.append(
                 Rung(
                     engine=engine,
                     call=call,
                     step=step,
-                    p50_ms=float(middle),
-                    p99_ms=float(late),
-                    per_second=float(rate),
-                    p50_over_below=None if over is None else float(over[0]),
-                    more_ms=None if below is None else float(np.median(rounds[:, 0] - below[:, 0])),
-                    throughput_over_below=None if over is None else float(over[2]),
-                    throughput_over_networks=float(np.median(rounds[:, 2] / networks[:, 2])),
+                    p50_ms=float(np.median(middles[step])),
+                    p99_ms=float(np.percentile(found[step].turns, 99)),
+                    per_second=float(np.median(rates[step])),
+                    # Ratios are of one turn or round: a machine that others use too slows both alike.
+                    p50_over_below=None if below is None else float(np.median(middles[step] / middles[below])),
+                    more_ms=None if below is None else float(np.median(middles[step] - middles[below])),
+                    throughput_over_below=None if below is None else float(np.median(rates[step] / rates[below])),
+                    throughput_over_networks=float(np.median(rates[step] / rates[STEPS[0]])),
                     wire_bytes=wire.get((call, step)),
                 )
             )
-            below = rounds
     return rungs

@@ -1,14 +1,16 @@
 """The steps of the ladder below gRPC, in a process of their own on one core: bare networks, engine, core.
 
-`python -m semface.evaluation.load.local_steps PICTURE ENGINE REPOSITORY ROUNDS` prints one JSON object: for each call
-and step the milliseconds of every round.
+`python -m semface.evaluation.load.local_steps PICTURE ENGINE REPOSITORY` reads calls and steps, and answers with times.
 """
 
 import asyncio
 import json
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semface.codec.core import Codec
+from semface.errors import Reason, SemfaceError
 from semface.evaluation.load.asking import BATCH
 from semface.evaluation.load.driving import run_quickly
+from semface.evaluation.load.running import pinned
 from semface.extraction.core import Extractor
 from semface.extraction.image import decode_picture
 from semface.inference.embedded import load_network, runner
@@ -95,28 +99,79 @@ def cores(engine: Engine, repository: Path, picture: bytes) -> dict[str, Callabl
     }
 
 
-async def measure(picture: bytes, inference: str, repository: Path, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Return the milliseconds of every round, by call and step."""
+class LocalSteps:
+    """Asks the process that runs the steps."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Speak with ``process``, which ``local_steps`` starts."""
+        self._process = process
+
+    async def times(self, call: str, step: str, count: int) -> list[float]:
+        """Return the milliseconds of each of ``count`` runs of ``step`` of ``call``, one after the other.
+
+        Raises BACKEND_AWAY where the process has failed.
+        """
+        assert self._process.stdin is not None, "it is a pipe"
+        assert self._process.stdout is not None, "it is a pipe"
+        self._process.stdin.write(json.dumps([call, step, count]).encode() + b"\n")
+        line = await self._process.stdout.readline()
+        if not line:
+            raise SemfaceError(Reason.BACKEND_AWAY, "the steps below gRPC could not be measured; why stands above")
+        return [float(time) for time in json.loads(line)]
+
+
+@asynccontextmanager
+async def local_steps(
+    picture: bytes, inference: str, repository: Path, places: Sequence[int]
+) -> AsyncIterator[LocalSteps]:
+    """Start a process on the cores ``places`` that runs the steps of every call, networks where ``inference`` says."""
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        file.write(picture)
+        file.flush()
+        command = [sys.executable, "-m", __name__, file.name, inference, str(repository)]
+        process = await asyncio.create_subprocess_exec(
+            *pinned(command, places),
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield LocalSteps(process)
+        finally:
+            assert process.stdin is not None, "it is a pipe"
+            process.stdin.close()
+            await process.wait()
+
+
+async def serve(picture: bytes, inference: str, repository: Path) -> None:
+    """Answer each line of standard input, a call, a step and a count, with the milliseconds of so many runs."""
     settings = ServerSettings(inference=inference, model_repository=repository)
     engine = open_engine(settings)
-    recording = RecordingEngine(engine)
-    sessions = _Sessions(repository)
-    times: dict[str, dict[str, list[float]]] = {}
     try:
-        recorded = cores(recording, repository, picture)
-        for name, core in cores(engine, repository, picture).items():
-            recording.asked.clear()
-            await recorded[name]()
-            asked = list(recording.asked)
-            steps: Mapping[str, Step] = {
-                "networks": lambda asked=asked: sessions.run(asked),  # type: ignore[misc]
-                "engine": lambda asked=asked: _ask(engine, asked),  # type: ignore[misc]
-                "core": core,
-            }
-            times[name] = {step: await _timed(work, rounds) for step, work in steps.items()}
+        steps = await _steps(engine, repository, picture)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            call, step, count = json.loads(line)
+            print(json.dumps(await _timed(steps[call][step], count)), flush=True)
     finally:
         await engine.close()
-    return times
+
+
+async def _steps(engine: Engine, repository: Path, picture: bytes) -> Mapping[str, Mapping[str, Step]]:
+    recording, sessions = RecordingEngine(engine), _Sessions(repository)
+    recorded = cores(recording, repository, picture)
+    steps: dict[str, Mapping[str, Step]] = {}
+    for name, core in cores(engine, repository, picture).items():
+        recording.asked.clear()
+        await recorded[name]()
+        asked = list(recording.asked)
+        steps[name] = {
+            "networks": lambda asked=asked: sessions.run(asked),  # type: ignore[misc]
+            "engine": lambda asked=asked: _ask(engine, asked),  # type: ignore[misc]
+            "core": core,
+        }
+        for step in steps[name].values():
+            await _timed(step, WARM_UP)
+    return steps
 
 
 class _Sessions:
@@ -138,16 +193,15 @@ async def _ask(engine: Engine, asked: list[Request]) -> None:
         await engine.infer(model, inputs)
 
 
-async def _timed(work: Step, rounds: int) -> list[float]:
+async def _timed(work: Step, count: int) -> list[float]:
     times = []
-    for _ in range(WARM_UP + rounds):
+    for _ in range(count):
         started = time.perf_counter()
         await work()
         times.append(1e3 * (time.perf_counter() - started))
-    return times[WARM_UP:]
+    return times
 
 
 if __name__ == "__main__":
-    picture_file, chosen, folder, count = sys.argv[1:]
-    found = run_quickly(measure(Path(picture_file).read_bytes(), chosen, Path(folder), int(count)))
-    print(json.dumps(found))
+    picture_file, chosen, folder = sys.argv[1:]
+    run_quickly(serve(Path(picture_file).read_bytes(), chosen, Path(folder)))

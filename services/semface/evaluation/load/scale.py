@@ -13,7 +13,7 @@ import numpy as np
 
 from semface.evaluation.load.asking import GrpcCalls, grpc_calls, http_call, photograph
 from semface.evaluation.load.driving import Call, Outcome, closed_loop, open_loop
-from semface.evaluation.load.ladder import local_times
+from semface.evaluation.load.local_steps import local_steps
 from semface.evaluation.load.running import RunningSystem, running_system, split_cores, staying_on
 from semface.evaluation.load.simulation import Kind, Plan, Step, offered, plan, simulate
 from semface.media_types import BITSTREAM_TYPE
@@ -108,7 +108,8 @@ async def measure_scale(
     """Measure service times and check the simulation at a few rates; every run takes ``seconds``."""
     ours, theirs = split_cores()
     picture = photograph(portrait)
-    local = local_times(picture, "embedded", repository, ours, 1.0)
+    async with local_steps(picture, "embedded", repository, ours) as local:
+        networks = {call: np.mean(await local.times(call, "networks", 20)) for call in ("extract", "understand")}
     with staying_on(theirs), running_system(ours) as system:
         async with grpc_calls(system.grpc) as calls:
             exchanges = await calls.exchanges(picture)
@@ -123,8 +124,8 @@ async def measure_scale(
                 extract=costs["extract"],
                 encode=costs["encode"],
                 understand=costs["understand"],
-                extract_networks=float(np.mean(local["extract"]["networks"])),
-                understand_networks=float(np.mean(local["understand"]["networks"])),
+                extract_networks=float(networks["extract"]),
+                understand_networks=float(networks["understand"]),
                 gateway_analyze=max(0.0, analyze - sum(costs.values())),
                 gateway_verify=max(0.0, verify - costs["understand"]),
                 redis_verify=redis,
