@@ -18,7 +18,9 @@ def test_the_ladder_is_drawn_with_a_panel_for_each_call(tmp_path: Path) -> None:
     plot_ladder(rungs, tmp_path / "second.svg")
     drawn = (tmp_path / "first.svg").read_text()
     assert drawn == (tmp_path / "second.svg").read_text()
-    assert all(f"<!-- {text} -->" in drawn for text in ("extract", "encode", "networks", "gateway", "triton"))
+    assert all(f"<!-- {text} -->" in drawn for text in ("extract", "encode", "networks", "gRPC", "triton"))
+    # No call of these has that step.
+    assert "<!-- gateway -->" not in drawn
 
 
 def test_overload_is_drawn_with_answers_refusals_and_times(tmp_path: Path) -> None:

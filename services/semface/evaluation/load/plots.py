@@ -13,13 +13,16 @@ def plot_ladder(rungs: Sequence[Rung], path: Path) -> None:
     """Draw the median of every step, a panel for each call, into ``path`` (SVG, PNG or PDF by suffix)."""
     calls = list(dict.fromkeys(rung.call for rung in rungs))
     figure, panels = _panels(len(calls))
+    engines = list(dict.fromkeys(rung.engine for rung in rungs))
     for panel, call in zip(panels, calls, strict=True):
-        for offset, engine in enumerate(dict.fromkeys(rung.engine for rung in rungs)):
+        steps = [step for step in ORDER if any((rung.call, rung.step) == (call, step) for rung in rungs)]
+        for offset, engine in enumerate(engines):
             mine = [rung for rung in rungs if (rung.call, rung.engine) == (call, engine)]
-            places = [ORDER.index(rung.step) + 0.4 * offset for rung in mine]
+            places = [steps.index(rung.step) + 0.4 * offset for rung in mine]
             panel.barh(places, [rung.p50_ms for rung in mine], height=0.38, label=engine)
-        panel.set(title=call, xlabel="median, ms", yticks=range(len(ORDER)), yticklabels=ORDER)
-    panels[0].legend(fontsize=7)
+        panel.set(title=call, xlabel="median, ms", yticks=range(len(steps)), yticklabels=steps)
+    if len(engines) > 1:
+        panels[0].legend(fontsize=7)
     _save(figure, path)
 
 
