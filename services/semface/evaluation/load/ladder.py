@@ -88,14 +88,14 @@ async def measure_ladder(
     with staying_on(theirs), running_system(ours, settings) as system:
         async with grpc_calls(system.grpc) as calls, local_steps(picture, inference, repository, ours) as local:
             exchanges = await calls.exchanges(picture)
-            for turn in range(ROUNDS):
+            for done in range(1, ROUNDS + 1):
                 for name in METHODS:
                     request = exchanges[name].request
                     alone, many = (some.method(name, request) for some in (_one_channel(calls), calls))
                     await _note(samples, name, local, ("gRPC", alone, many), seconds)
                 async with http_call(f"{system.gateway}/v1/analyze", picture, "image/jpeg") as call:
                     await _note(samples, "analyze", local, ("gateway", call, call), seconds)
-                told(turn + 1)
+                told(done)
             wire = await _wire(system, exchanges, picture)
     engine = "triton" if inference.startswith(TRITON_SCHEME) else "embedded"
     return _rungs(engine, samples, wire)
