@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -44,7 +45,8 @@ async def test_calls_that_came_in_while_the_loop_was_held_are_counted_until_they
     finally:
         await server.stop(None)
     assert told[0] == CALLS
-    assert told == sorted(told, reverse=True)
+    # Of calls that are taken at once either may tell its number first.
+    assert all(later <= earlier + 1 for earlier, later in pairwise(told))
     assert told[-1] == 0
 
 
