@@ -185,6 +185,7 @@ def _rows_together(entry: RepositoryModel) -> int:
 
 
 def _direct_rows(metadata: ModelMetadata, file_bytes: int) -> int:
+    """Return up to how many rows run in so little time that the way to a thread and back would take longer."""
     # From vector to vector each weight is used once a row, so the size of the files tells the work; pictures differ.
     if any(len(tensor.shape) != 1 for tensor in (*metadata.inputs, *metadata.outputs)):
         return 0
