@@ -24,7 +24,9 @@ def test_the_ladder_is_drawn_with_a_panel_for_each_call(tmp_path: Path) -> None:
 
 
 def test_overload_is_drawn_with_answers_refusals_and_times(tmp_path: Path) -> None:
-    points = [OverloadPoint("extract", share, 40 * share, 40.0, 0.1, 0, 10.0, 20.0, 1.0, 0.1) for share in (1.0, 2.0)]
+    points = [
+        OverloadPoint("extract", share, 40 * share, 40.0, 0.1, 0, 0, 10.0, 20.0, 1.0, 0.1) for share in (1.0, 2.0)
+    ]
     plot_overload(points, tmp_path / "curve.svg")
     drawn = (tmp_path / "curve.svg").read_text()
     assert all(f"<!-- {text} -->" in drawn for text in ("extract", "answered a second", "refused a second"))

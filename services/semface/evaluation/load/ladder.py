@@ -24,11 +24,15 @@ from semface.inference.engine import TRITON_SCHEME
 CONCURRENCY: Final = 16
 """Callers at once where throughput is measured."""
 
-ROUNDS: Final = 3
-"""How often every call is measured; medians are told."""
+ROUNDS: Final = 5
+"""How often every call is measured, each time by processes started anew, for one is as quick as its memory happens to
+lie: that moves an extraction by a millisecond. Medians are told."""
 
 TURN: Final = 10
 """Calls of one step, one at a time, before it is the turn of the next: within seconds a machine stays as it is."""
+
+COLD: Final = 5
+"""Calls of each turn that do not count, for another process has had the cache: the first is slower by milliseconds."""
 
 ORDER: Final = (*STEPS, "gRPC", "gateway")
 
@@ -70,8 +74,21 @@ class _Measured:
     """Throughput in each round."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """The step above the local ones, of one call."""
+
+    step: str
+    alone: Call
+    """For one caller."""
+    many: Call
+
+
 Samples = dict[tuple[str, str], _Measured]
 """By call and step."""
+
+Wire = dict[tuple[str, str], int]
+"""Bytes on the wire, by call and step."""
 
 
 async def measure_ladder(
@@ -84,45 +101,55 @@ async def measure_ladder(
     ours, theirs = split_cores()
     picture = photograph(portrait)
     samples: Samples = defaultdict(_Measured)
+    wire: Wire = {}
     settings = {"SEMFACE_INFERENCE": inference, "SEMFACE_MODEL_REPOSITORY": str(repository)}
-    with staying_on(theirs), running_system(ours, settings) as system:
-        async with grpc_calls(system.grpc) as calls, local_steps(picture, inference, repository, ours) as local:
-            exchanges = await calls.exchanges(picture)
-            for done in range(1, ROUNDS + 1):
-                for name in METHODS:
-                    request = exchanges[name].request
-                    alone, many = (some.method(name, request) for some in (_one_channel(calls), calls))
-                    await _note(samples, name, local, ("gRPC", alone, many), seconds)
-                async with http_call(f"{system.gateway}/v1/analyze", picture, "image/jpeg") as call:
-                    await _note(samples, "analyze", local, ("gateway", call, call), seconds)
-                told(done)
-            wire = await _wire(system, exchanges, picture)
+    for done in range(1, ROUNDS + 1):
+        with staying_on(theirs), running_system(ours, settings) as system:
+            async with (
+                grpc_calls(system.grpc) as calls,
+                http_call(f"{system.gateway}/v1/analyze", picture, "image/jpeg") as analyze,
+                local_steps(picture, inference, repository, ours) as local,
+            ):
+                exchanges = await calls.exchanges(picture)
+                tops = {name: _top(calls, name, exchanges[name].request) for name in METHODS}
+                tops["analyze"] = _Top("gateway", analyze, analyze)
+                # One caller first: what a crowd leaves behind in caches and heap is not its concern.
+                for note in (_note_times, _note_rates):
+                    for name, top in tops.items():
+                        await note(samples, name, local, top, seconds)
+                wire = wire or await _wire(system, exchanges, picture)
+        told(done)
     engine = "triton" if inference.startswith(TRITON_SCHEME) else "embedded"
     return _rungs(engine, samples, wire)
 
 
-async def _note(samples: Samples, name: str, local: LocalSteps, top: tuple[str, Call, Call], seconds: float) -> None:
-    """Note how often each step does the work of a call in a second, then how long one takes, the steps in turns.
+def _top(calls: GrpcCalls, name: str, request: Any) -> _Top:
+    return _Top("gRPC", _one_channel(calls).method(name, request), calls.method(name, request))
 
-    ``top`` is the step above the local ones: its name, its call for one caller, and its call for many.
-    """
-    step, alone, many = top
+
+async def _note_times(samples: Samples, name: str, local: LocalSteps, top: _Top, seconds: float) -> None:
+    """Note how long one call takes at each step, the steps in turns."""
+    await closed_loop(top.alone, 1, seconds=seconds)
+    end = time.perf_counter() + 3 * seconds
+    while True:
+        for step in STEPS:
+            samples[name, step].turns.append((await local.times(name, step, COLD + TURN))[COLD:])
+        times = [await _milliseconds(name, top.alone) for _ in range(COLD + TURN)]
+        samples[name, top.step].turns.append(times[COLD:])
+        if time.perf_counter() > end:
+            return
+
+
+async def _note_rates(samples: Samples, name: str, local: LocalSteps, top: _Top, seconds: float) -> None:
+    """Note how often each step does the work of a call in a second."""
     for below in STEPS:
         times = await local.times(name, below, max(TURN, round(20 * seconds)))
         samples[name, below].rates.append(1e3 * FACES.get(name, 1) / float(np.mean(times)))
-    for warming in (alone, many):
-        await closed_loop(warming, 2, seconds=0.2)
-    crowd = await closed_loop(many, CONCURRENCY, seconds=seconds)
+    await closed_loop(top.many, 2, seconds=0.2)
+    crowd = await closed_loop(top.many, CONCURRENCY, seconds=seconds)
     if crowd.failed or not crowd.answered:
         raise _no_figure(name, {code: len(times) for code, times in crowd.times.items()})
-    samples[name, step].rates.append(crowd.rate * FACES.get(name, 1))
-    end = time.perf_counter() + 3 * seconds
-    while True:
-        for below in STEPS:
-            samples[name, below].turns.append(await local.times(name, below, TURN))
-        samples[name, step].turns.append([await _milliseconds(name, alone) for _ in range(TURN)])
-        if time.perf_counter() > end:
-            return
+    samples[name, top.step].rates.append(crowd.rate * FACES.get(name, 1))
 
 
 async def _milliseconds(name: str, call: Call) -> float:
@@ -137,8 +164,7 @@ def _no_figure(name: str, codes: Mapping[str, int]) -> SemfaceError:
     return SemfaceError(Reason.BACKEND_AWAY, f"calls of {name} failed, so there is no figure: {codes}")
 
 
-async def _wire(system: RunningSystem, exchanges: Mapping[str, Any], picture: bytes) -> dict[tuple[str, str], int]:
-    """Return bytes on the wire, by call and step."""
+async def _wire(system: RunningSystem, exchanges: Mapping[str, Any], picture: bytes) -> Wire:
     found = {}
     async with bytes_of_a_call(system.grpc) as (address, count), grpc_calls(address) as calls:
         for name in METHODS:
@@ -156,7 +182,7 @@ def _one_channel(calls: GrpcCalls) -> GrpcCalls:
     return GrpcCalls(calls.channels[:1])
 
 
-def _rungs(engine: str, samples: Samples, wire: Mapping[tuple[str, str], int]) -> list[Rung]:
+def _rungs(engine: str, samples: Samples, wire: Wire) -> list[Rung]:
     rungs = []
     for call in dict.fromkeys(name for name, _ in samples):
         found = {step: samples[call, step] for step in ORDER if (call, step) in samples}

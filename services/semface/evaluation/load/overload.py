@@ -31,6 +31,8 @@ class OverloadPoint:
     """Share of the calls that were refused for overload."""
     failed: int
     """Calls that ended in any other way."""
+    unanswered: int
+    """Calls under way when the run was given up, for the system neither answered nor refused them; 0 if it was not."""
     p50_ms: float
     p99_ms: float
     """Of those answered, from when each was due."""
@@ -82,6 +84,7 @@ def _point(what: str, share: float, saturating: float, found: Outcome, reference
         answered=found.rate,
         shed=found.shed / max(1, found.shed + found.answered + found.failed),
         failed=found.failed,
+        unanswered=found.unanswered,
         p50_ms=found.percentile(0.5),
         p99_ms=found.percentile(0.99),
         p99_over_saturation=found.percentile(0.99) / reference,

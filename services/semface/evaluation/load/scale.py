@@ -183,6 +183,8 @@ async def _check(name: str, call: Call, seconds: float) -> list[Checked]:
     for share in CHECKED:
         rate = share * saturating
         real = await open_loop(call, rate, seconds=seconds)
+        if real.unanswered:
+            raise RuntimeError(f"{real.unanswered} calls are unanswered: the system neither answers nor refuses")
         outside = max(0.0, alone.percentile(0.5) - float(np.median(service)))
         found = simulate([Kind(name, 1.0, (Step("system", service),))], {"system": 1}, rate)
         checked.append(
