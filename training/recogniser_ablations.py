@@ -3,11 +3,13 @@
     python -m training.recogniser_ablations dan
     python -m training.recogniser_ablations slfer --seeds 1 2 3 --epochs 15 --rest --labels 0.1
 
-Each run is kept, so that an interrupted command goes on where it was. Prints mean and deviation over the seeds, and the
-mean and deviation of the paired differences from the first variant.
+Each run is kept, so that an interrupted command goes on where it was, and several commands, of other ``--only`` or
+``--seeds``, may run side by side; the same command without them then tells all. Prints mean and deviation over the
+seeds, and the mean and deviation of the paired differences from the first variant.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,14 +64,14 @@ RUNS: Final[Mapping[str, Run]] = MappingProxyType({"dan": run_dan, "slfer": run_
 
 
 def accuracy_of(name: str, faces: PixelFaces, options: Sequence[str], kept: Path) -> float:
-    """Return the accuracy of one run, from the file ``kept`` where it was made before."""
-    told = json.loads(kept.read_text()) if kept.exists() else {}
-    key = " ".join(options)
-    if key not in told:
-        told[key] = RUNS[name](faces, options).accuracy
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(told, indent=1))
-    return float(told[key])
+    """Return the accuracy of one run, from its file in the folder ``kept`` where it was made before."""
+    words = " ".join(options)
+    file = kept / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
+    if not file.exists():
+        told = {"options": words, "accuracy": RUNS[name](faces, options).accuracy}
+        kept.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(told, indent=1))
+    return float(json.loads(file.read_text())["accuracy"])
 
 
 def table(accuracies: Mapping[str, Sequence[float]]) -> list[str]:
@@ -98,7 +100,7 @@ def main() -> None:
     parser.add_argument("--rest", nargs=argparse.REMAINDER, default=[], help="what the recipe takes, last of all")
     arguments = parser.parse_args()
     faces, name = load_ferplus(), arguments.recogniser
-    kept = datasets.cache() / "ablations" / f"{name}.json"
+    kept = datasets.cache() / "ablations" / name
     accuracies = {
         variant: [
             accuracy_of(

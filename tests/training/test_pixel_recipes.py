@@ -124,10 +124,11 @@ def test_every_variant_of_the_ablations_can_be_trained(
 
 def test_a_run_of_the_ablations_is_kept(tmp_path: Path, faces: PixelFaces, monkeypatch: pytest.MonkeyPatch) -> None:
     options = [*SMALL[:-1], "1", "--first", "16"]
-    kept = tmp_path / "kept.json"
-    first = recogniser_ablations.accuracy_of("dan", faces, options, kept)
+    first = recogniser_ablations.accuracy_of("dan", faces, options, tmp_path)
     monkeypatch.setattr(dan, "train", None)
-    assert recogniser_ablations.accuracy_of("dan", faces, options, kept) == first
+    assert recogniser_ablations.accuracy_of("dan", faces, options, tmp_path) == first
+    with pytest.raises(TypeError):
+        recogniser_ablations.accuracy_of("dan", faces, [*options, "--heads", "1"], tmp_path)
 
 
 def test_differences_are_paired_by_seed() -> None:
