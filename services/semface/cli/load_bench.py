@@ -32,7 +32,7 @@ Plot = Annotated[Path | None, typer.Option(help="Also draw a plot (SVG, PNG or P
 
 def ladder(
     image: Portrait = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each step in each round.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each step in each round.")] = 1.5,
     triton: Annotated[bool, typer.Option(help="Also through a Triton server on this CPU (`make triton`).")] = False,
     plot: Plot = None,
     as_json: AsJson = False,

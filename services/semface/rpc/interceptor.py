@@ -5,7 +5,7 @@ import inspect
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NoReturn
 
 import grpc
@@ -233,7 +233,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     self._telemetry.log.error("defect", method=method, error_id=error_id, **describe_exception(error))
                     await _abort(context, _defect(error_id))
             finally:
-                self._telemetry.end(method, code, clock.total_seconds, **fields)
+                # Counted and logged when the answer is on its way.
+                end = partial(self._telemetry.end, method, code, clock.total_seconds, **fields)
+                asyncio.get_running_loop().call_soon(end)
                 if span is not None:
                     _describe(span, method, code, clock.queue_seconds, fields.get("reason", code))
 

@@ -96,7 +96,7 @@ async def measure_ladder(
 ) -> list[Rung]:
     """Return the ladder of every call, networks running where ``inference`` says; ``told`` counts the rounds done.
 
-    Each call takes about six times ``seconds`` in every round.
+    Each call takes about seven times ``seconds`` in every round.
     """
     ours, theirs = split_cores()
     picture = photograph(portrait)
@@ -145,7 +145,8 @@ async def _note_rates(samples: Samples, name: str, local: LocalSteps, top: _Top,
     for below in STEPS:
         times = await local.times(name, below, max(TURN, round(20 * seconds)))
         samples[name, below].rates.append(1e3 * FACES.get(name, 1) / float(np.mean(times)))
-    await closed_loop(top.many, 2, seconds=0.2)
+    # A crowd's first second is slower, for the heap has to grow to its pictures.
+    await closed_loop(top.many, CONCURRENCY, seconds=seconds)
     crowd = await closed_loop(top.many, CONCURRENCY, seconds=seconds)
     if crowd.failed or not crowd.answered:
         raise _no_figure(name, {code: len(times) for code, times in crowd.times.items()})
