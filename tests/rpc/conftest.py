@@ -93,11 +93,14 @@ def server_settings(**changes: Any) -> ServerSettings:
 
 
 @asynccontextmanager
-async def running(canary: Callable[[], Awaitable[None]] = healthy, **changes: Any) -> AsyncIterator[Running]:
+async def running(
+    canary: Callable[[], Awaitable[None]] = healthy, *, joins: bool = True, **changes: Any
+) -> AsyncIterator[Running]:
     """Start a server with changed settings and stop it afterwards."""
     obedient, streaming = Obedient(), Streaming()
+    add = partial(understanding_pb2_grpc.add_ExpressionServiceServicer_to_server, obedient)
     services = [
-        Service(EXPRESSION, partial(understanding_pb2_grpc.add_ExpressionServiceServicer_to_server, obedient), canary),
+        Service(EXPRESSION, add, canary, joins=joins),
         Service(
             "semface.v1.CodecService", partial(codec_pb2_grpc.add_CodecServiceServicer_to_server, streaming), healthy
         ),

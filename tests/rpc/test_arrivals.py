@@ -3,7 +3,10 @@
 import asyncio
 import time
 
+import pytest
+
 from semface.rpc.arrivals import LONGEST_SECONDS, Arrivals
+from tests.rpc.conftest import running
 
 
 async def test_calls_that_come_in_some_turns_after_each_other_start_together() -> None:
@@ -48,3 +51,19 @@ async def test_a_caller_who_leaves_does_not_take_the_others_along() -> None:
     leaving.cancel()
     await asyncio.wait_for(staying, 1)
     assert leaving.cancelled() or leaving.cancelling()
+
+
+async def test_only_calls_of_a_service_that_joins_them_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = 0
+
+    async def settled(arrivals: Arrivals) -> None:
+        nonlocal waited
+        waited += 1
+
+    monkeypatch.setattr(Arrivals, "settled", settled)
+    async with running(joins=False) as service:
+        await service.ask()
+    assert waited == 0
+    async with running() as service:
+        await service.ask()
+    assert waited == 1

@@ -134,7 +134,7 @@ def services(engine: Engine, settings: ExtractionSettings) -> list[Service]:
     extractor = settings.extractor(engine)
     service = ExtractionService(extractor, settings.image_limits, settings.max_decoding)
     add = partial(extraction_pb2_grpc.add_ExtractionServiceServicer_to_server, service)
-    return [Service("semface.v1.ExtractionService", add, extractor.probe, places=settings.max_decoding)]
+    return [Service("semface.v1.ExtractionService", add, extractor.probe, places=settings.max_decoding, joins=False)]
 
 
 # Only ever copied into answers.

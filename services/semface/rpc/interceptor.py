@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any, NoReturn
@@ -85,6 +85,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self,
         access: CallerCheck,
         admissions: Mapping[str, Admission],
+        joining: Set[str],
         streams: StreamPlaces,
         backlog: Backlog,
         telemetry: Telemetry,
@@ -93,11 +94,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     ) -> None:
         """Let ``access`` decide who enters, and the ``admissions`` of each service and of ``streams`` when.
 
-        ``backlog`` and ``telemetry`` are told of all. Unary calls end after ``call_seconds``, streams when nothing is
-        sent for ``stream_idle_seconds``.
+        Calls of the services ``joining`` that come in together start together. ``backlog`` and ``telemetry`` are told
+        of all. Unary calls end after ``call_seconds``, streams when nothing is sent for ``stream_idle_seconds``.
         """
         self._access = access
         self._admissions = admissions
+        self._joining = joining
         self._streams = streams
         self._backlog = backlog
         self._telemetry = telemetry
@@ -249,11 +251,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             return
         remaining = context.time_remaining()
         seconds = self._call_seconds if remaining is None else min(remaining, self._call_seconds)
-        admission = self._admissions[_service(method)]
+        service = _service(method)
+        admission = self._admissions[service]
         try:
             with deadline(seconds):
                 async with asyncio.timeout(seconds) as timer, admission.call(method, size, caller.tenant, seconds):
-                    await self._arrivals.settled()
+                    if service in self._joining:
+                        await self._arrivals.settled()
                     yield
         except TimeoutError as error:
             if not timer.expired():

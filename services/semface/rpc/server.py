@@ -60,6 +60,8 @@ class Service:
     """Runs one real inference; raises when it fails."""
     places: int | None = None
     """Unary calls that it answers at once, where that is fewer than the settings allow."""
+    joins: bool = True
+    """Whether calls that come in together are worked on together. Otherwise none waits to see whether others come."""
 
 
 class Server:
@@ -128,6 +130,7 @@ class Server:
                 CallInterceptor(
                     CallerCheck(self._authenticator),
                     {service.name: Admission(self._bounds(service)) for service in self._services},
+                    {service.name for service in self._services if service.joins},
                     StreamPlaces(settings.max_streams, shared=self._authenticator.asks),
                     backlog,
                     self.telemetry,
