@@ -65,7 +65,7 @@ async def test_a_system_that_neither_answers_nor_refuses_ends_the_run_and_what_i
 ) -> None:
     monkeypatch.setattr("semface.evaluation.load.driving.MOST_UNANSWERED", 20)
 
-    waits = iter([0.0, *itertools.repeat(60.0)])
+    waits = itertools.chain([0.0], itertools.repeat(60.0))
 
     async def call() -> str:
         await asyncio.sleep(next(waits))
