@@ -27,20 +27,22 @@ def plot_ladder(rungs: Sequence[Rung], path: Path) -> None:
 
 
 def plot_overload(points: Sequence[OverloadPoint], path: Path) -> None:
-    """Draw answered and refused calls and the 99th percentile over the arrival rate into ``path``."""
+    """Draw answered and refused calls and the 99th percentile over the arrival rate into ``path``.
+
+    Runs that were given up are left out: what would have been answered is not known.
+    """
     names = list(dict.fromkeys(point.what for point in points))
     figure, panels = _panels(len(names))
     for panel, name in zip(panels, names, strict=True):
-        mine = [point for point in points if point.what == name]
+        mine = [point for point in points if point.what == name and not point.unanswered]
         arrivals = [point.arrivals for point in mine]
-        panel.plot(arrivals, [point.answered for point in mine], "o-", label="answered a second")
-        panel.plot(arrivals, [point.shed * point.arrivals for point in mine], "x--", label="refused a second")
+        lines = panel.plot(arrivals, [point.answered for point in mine], "o-", label="answered a second")
+        lines += panel.plot(arrivals, [point.shed * point.arrivals for point in mine], "x--", label="refused a second")
         panel.set(title=name, xlabel="arrivals a second", ylabel="calls a second")
         beside = panel.twinx()
-        beside.plot(arrivals, [point.p99_ms for point in mine], "s:", color="C3", label="99 % within, ms")
+        lines += beside.plot(arrivals, [point.p99_ms for point in mine], "s:", color="C3", label="99 % within, ms")
         beside.set(ylabel="ms", ylim=(0, None))
-        panel.legend(loc="upper left", fontsize=7)
-        beside.legend(loc="lower right", fontsize=7)
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=7)
     _save(figure, path)
 
 
