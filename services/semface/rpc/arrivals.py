@@ -2,8 +2,8 @@
 
 A server of asyncio takes one call in each turn of its event loop. Were each worked on at once, those behind it would
 wait unseen inside gRPC, where nobody can refuse them. So a call that was let in waits until no more come in for some
-turns, which costs a lone one 0.03 ms, and 0.2 where networks have had the cache. What came in together is then worked
-on in the same turn, where it can be joined. Only services that join calls wait so.
+turns, which costs a lone one little, but more where networks have had the cache. What came in together is then worked
+on in the same turn, where it can be joined. Only calls of services that join them wait so.
 """
 
 import asyncio

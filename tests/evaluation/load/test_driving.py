@@ -64,7 +64,6 @@ async def test_a_system_that_neither_answers_nor_refuses_ends_the_run_and_what_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("semface.evaluation.load.driving.MOST_UNANSWERED", 20)
-
     waits = itertools.chain([0.0], itertools.repeat(60.0))
 
     async def call() -> str:

@@ -30,3 +30,6 @@ def test_overload_is_drawn_with_answers_refusals_and_times(tmp_path: Path) -> No
     plot_overload(points, tmp_path / "curve.svg")
     drawn = (tmp_path / "curve.svg").read_text()
     assert all(f"<!-- {text} -->" in drawn for text in ("extract", "answered a second", "refused a second"))
+    given_up = OverloadPoint("extract", 3.0, 120.0, 1.0, 1.0, 0, 8001, 10.0, 20.0, 1.0, 0.1)
+    plot_overload([*points, given_up], tmp_path / "given-up.svg")
+    assert (tmp_path / "given-up.svg").read_text() == drawn
