@@ -72,6 +72,17 @@ def test_a_system_whose_networks_run_on_triton_answers_the_same(
         assert bitstream(on_triton.gateway) == bitstream(system.gateway)
 
 
+@pytest.mark.parametrize(("chosen", "known"), [(None, True), ("-no_such_experiment", False)])
+def test_what_grpc_is_told_is_told_before_it_is_read_and_is_known_to_it(chosen: str | None, known: bool) -> None:
+    started = (
+        "import asyncio, sys; from semface.cli import main, running; assert 'grpc' not in sys.modules;"
+        "running.set_grpc_experiments(); import grpc.aio; asyncio.run(grpc.aio.insecure_channel('a:1').close())"
+    )
+    environment = os.environ | ({} if chosen is None else {"GRPC_EXPERIMENTS": chosen})
+    told = subprocess.run([sys.executable, "-c", started], env=environment, check=True, capture_output=True, text=True)
+    assert ("Unknown experiment" not in told.stderr) is known
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_service_alone_starts_and_stops_cleanly(tiny_repository: Path, number: signal.Signals) -> None:
     environment = os.environ | {
