@@ -146,10 +146,15 @@ def test_a_jump_of_the_clock_breaks_no_call(tiny_repository: Path, tmp_path: Pat
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     with Deployable("codec", tmp_path, settings, fresh=True) as codec, Client(codec.address, seconds=5) as client:
+
+        def days() -> set[str]:
+            return {event["timestamp"][:10] for event in codec.events() if event["event"] == "call"}
+
         before = client.encode(FACE).frames[0].data
+        # A call is logged after its answer has left.
+        until(lambda: len(days()) == 1, RECOVERY_SECONDS)
         clock.write_text(f"{jump:+d}")
         for _ in range(20):
             assert client.encode(FACE).frames[0].data == before
         assert health(codec.address) == health_pb2.HealthCheckResponse.SERVING
-        days = {event["timestamp"][:10] for event in codec.events() if event["event"] == "call"}
-        assert len(days) == 2, "the clock of the process did not jump"
+        assert len(days()) == 2, "the clock of the process did not jump"
