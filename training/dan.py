@@ -79,7 +79,7 @@ def train(faces: PixelFaces, arguments: argparse.Namespace) -> tuple[AttentionNe
             loss = loss + partition_loss(seen.heads)
         return loss
 
-    average = fit(learner, loss_of, len(learned.names), plan_of(MODEL, arguments), judge_by(held)).network
+    average = fit(learner, loss_of, len(learned.names), plan_of(MODEL, arguments), judge_by(held, arguments)).network
     assert isinstance(average, AttentionNetwork)
     logits = logits_of(average, held)
     temperature = fitted_temperature(logits, held.labels)

@@ -80,6 +80,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--labels", type=float, default=1.0, help="share of the training pictures that are learned from"
     )
     parser.add_argument("--weights", choices=get_args(Weights), default="byte", help="how matrices are kept")
+    parser.add_argument(
+        "--judge", action=argparse.BooleanOptionalAction, default=True, help="tell the accuracy after every epoch"
+    )
     parser.add_argument("--first", type=int, help="learn from the first pictures alone, for a trial")
 
 
@@ -94,11 +97,11 @@ def training_rows(faces: PixelFaces, arguments: argparse.Namespace) -> NDArray[n
 
 def plan_of(name: str, arguments: argparse.Namespace) -> Plan:
     """Return the plan of the recipe ``name``; its check-point is that of these options."""
-    # What is written and by whom faces are found changes no state.
+    # What is written or told, and by whom faces are found, changes no state.
     told = {
         key: str(value)
         for key, value in vars(arguments).items()
-        if key not in ("output", "figures_only", "models", "weights")
+        if key not in ("output", "figures_only", "judge", "models", "weights")
     }
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     checkpoint = datasets.cache() / "checkpoints" / f"{name}-{key}.pt"
@@ -111,8 +114,10 @@ def logits_of(network: nn.Module, faces: PixelFaces) -> Tensor:
         return torch.cat([network(as_served(part)) for part in faces.grey.split(256)])
 
 
-def judge_by(faces: PixelFaces) -> Callable[[nn.Module], float]:
-    """Return what gives the accuracy of a network on ``faces``."""
+def judge_by(faces: PixelFaces, arguments: argparse.Namespace) -> Callable[[nn.Module], float] | None:
+    """Return what gives the accuracy of a network on ``faces``, where that is to be told."""
+    if not arguments.judge:
+        return None
     return lambda network: float((logits_of(network, faces).argmax(dim=1) == faces.labels).float().mean())
 
 

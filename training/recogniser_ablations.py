@@ -106,7 +106,7 @@ def main() -> None:
             accuracy_of(
                 name,
                 faces,
-                ("--epochs", str(arguments.epochs), "--seed", str(seed), *options, *arguments.rest),
+                ("--no-judge", "--epochs", str(arguments.epochs), "--seed", str(seed), *options, *arguments.rest),
                 kept,
             )
             for seed in arguments.seeds

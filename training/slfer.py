@@ -79,7 +79,7 @@ def train(faces: PixelFaces, masks: Tensor, arguments: argparse.Namespace) -> tu
         told_parts = classification_loss(told.components, dominant[batch], known[batch].float())
         return loss + arguments.classification * told_parts
 
-    average = fit(network, loss_of, len(learned.names), plan_of(MODEL, arguments), judge_by(held))
+    average = fit(network, loss_of, len(learned.names), plan_of(MODEL, arguments), judge_by(held, arguments))
     assert isinstance(average, SemanticNetwork)
     logits = logits_of(average, held)
     temperature = fitted_temperature(logits, held.labels)

@@ -112,6 +112,18 @@ def test_dan_is_trained_on_a_users_own_faces(tmp_path: Path, monkeypatch: pytest
     assert "sfew" in (tmp_path / "dan" / "card.md").read_text()
 
 
+def test_to_be_judged_after_every_epoch_changes_nothing(
+    faces: PixelFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for number, options in enumerate([(), ("--no-judge",)]):
+        monkeypatch.setenv("SEMFACE_CACHE", str(tmp_path / str(number)))
+        network, temperature, figures = dan.train(faces, dan.parse([*SMALL, "--first", "32", *options]))
+        told.append((temperature, figures, network.state_dict()))
+    assert told[0][:2] == told[1][:2]
+    torch.testing.assert_close(told[0][2], told[1][2], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", ["dan", "slfer"])
 def test_every_variant_of_the_ablations_can_be_trained(
     name: str, faces: PixelFaces, masks: torch.Tensor, monkeypatch: pytest.MonkeyPatch
