@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 AVERAGE_DECAY: Final = 0.998
-"""Of the moving average of the weights, for each step."""
+"""Of the moving average of the weights, for each step; at first less, so that a short training forgets its start."""
 WARM_UP: Final = 0.1
 """Share of the steps in which the rate rises."""
 
@@ -48,7 +48,7 @@ def fit(
     optimiser = torch.optim.AdamW(_groups(network, plan.weight_decay), lr=plan.rate)
     steps = plan.epochs * -(-count // plan.batch)
     slope = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_share(step, steps))
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=_move_average, use_buffers=True)
     random = torch.Generator().manual_seed(plan.seed)
     parts: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "slope": slope}
     begin = _resume(plan.checkpoint, parts, random)
@@ -81,6 +81,12 @@ def rate_share(step: int, steps: int) -> float:
     if step < rising:
         return (step + 1) / (rising + 1)
     return 0.5 * (1.0 + float(np.cos(np.pi * min((step - rising) / max(steps - rising, 1.0), 1.0))))
+
+
+def _move_average(average: list[Tensor], latest: list[Tensor], steps: Tensor) -> None:
+    """Move ``average`` towards ``latest``, as a mean of about the last ninth of the ``steps`` so far, and of 500."""
+    decay = min(AVERAGE_DECAY, (1.0 + int(steps)) / (10.0 + int(steps)))
+    get_ema_multi_avg_fn(decay)(average, latest, steps)
 
 
 def in_bfloat16() -> torch.autocast:

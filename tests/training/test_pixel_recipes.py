@@ -183,6 +183,17 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path, monkey
     torch.testing.assert_close(trained(tmp_path / "broken.pt"), whole, rtol=0.0, atol=0.0)
 
 
+def test_the_average_of_a_short_training_has_forgotten_its_start(tmp_path: Path) -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 1.0)
+
+    def loss_of(rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        return network(torch.ones(len(rows), 1)).square().mean()
+
+    average = fit(network, loss_of, 60, Plan(10, 10, 0.2, 0.0, 1, tmp_path / "checkpoint.pt"))
+    assert abs(average(torch.ones(1, 1)).item()) < 0.1
+
+
 def test_the_rate_rises_and_falls_to_nothing() -> None:
     shares = [rate_share(step, 100) for step in range(100)]
     assert max(shares) == pytest.approx(1.0, abs=0.01)
