@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -48,6 +49,8 @@ Result = TypeVar("Result")
 @app.callback()
 def bench() -> None:
     """Measure times, rates and ratios of the parts."""
+    # As Ctrl-C does, so that a measurement that is ended also ends the system that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @app.command()

@@ -1,6 +1,10 @@
 """What is measured on a running system: overload over real sockets, the ladder's steps, and the sizes of messages."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +45,21 @@ async def test_the_ladder_has_every_step_and_each_is_slower_than_the_one_below(t
     assert found["analyze", "gateway"].p50_ms > found["analyze", "core"].p50_ms
     # A photograph travels, a bitstream is some hundred bytes.
     assert (found["extract", "gRPC"].wire_bytes or 0) > 20 * (found["encode", "gRPC"].wire_bytes or 0)
+
+
+@pytest.mark.slow
+def test_a_measurement_that_is_ended_ends_the_system_that_it_started(tiny_repository: Path) -> None:
+    environment = os.environ | {"SEMFACE_MODEL_REPOSITORY": str(tiny_repository)}
+    command = [sys.executable, "-m", "semface.cli", "bench", "soak", "--share", "0.1"]
+    with subprocess.Popen(command, env=environment) as measurement:
+        children = Path(f"/proc/{measurement.pid}/task/{measurement.pid}/children")
+        deadline = time.monotonic() + 30
+        while not (started := children.read_text()):
+            assert time.monotonic() < deadline, "it started nothing"
+            time.sleep(0.05)
+        measurement.terminate()
+        assert measurement.wait(30) == 130
+    assert not Path(f"/proc/{int(started)}").exists()
 
 
 async def test_bytes_on_the_wire_are_counted_in_both_directions() -> None:
