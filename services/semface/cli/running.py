@@ -85,7 +85,7 @@ def bound_heap() -> None:
 
 GRPC_EXPERIMENTS = "-event_engine_listener"
 """What grpc is told of its own: since 1.80 servers read by way of one thread more, and a photograph comes in several
-reads. That costs a quarter of a millisecond where a system has one core."""
+reads. That costs tenths of a millisecond where a system has one core."""
 
 
 def set_grpc_experiments() -> None:
