@@ -2,8 +2,7 @@
 
     python -m training.scan_data                                    # the scans, 251 people
     python -m training.amdfn --output model_repository
-    python -m training.amdfn --channels depth --epochs 15           # an ablation: figures only
-    python -m training.amdfn --no-attention --seed 1 --epochs 15
+    python -m training.amdfn --channels depth --epochs 15           # figures only, as the ablations ask for them
     python -m training.amdfn --data facescape=DIR --output my_models            # or bosphorus=DIR: figures only
 
 Trained on 200 people from random weights and judged once, after the last epoch, on 51 others: nothing is chosen on
@@ -204,8 +203,8 @@ def own_data(text: str) -> tuple[str, Path]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def main() -> None:
-    """Run the recipe."""
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the recipe's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="model repository to write into; without it figures only")
     parser.add_argument("--channels", choices=("all", *ATTRIBUTES), default="all")
@@ -215,7 +214,12 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=own_data, metavar="NAME=DIR", help=f"your own: {', '.join(SCAN_COLLECTIONS)}")
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Run the recipe."""
+    arguments = parse()
     classes: tuple[str, ...] = SCAN_EXPRESSIONS
     with told_in_one_line():
         if arguments.data is None:

@@ -1,11 +1,13 @@
-"""Ablations of DAN and SLFER on FER+: one recipe, the same seeds for every variant, judged on the selection part.
+"""Ablations of DAN and SLFER on FER+'s selection part, of AMDFN on the test people of its synthetic scans.
 
     python -m training.recogniser_ablations dan
     python -m training.recogniser_ablations slfer --seeds 1 2 3 --epochs 15 --rest --labels 0.1
+    python -m training.recogniser_ablations amdfn --only "depth, no attention" depth
 
-Each run is kept, so that an interrupted command goes on where it was, and several commands, of other ``--only`` or
-``--seeds``, may run side by side; the same command without them then tells all. Prints mean and deviation over the
-seeds, and the mean and deviation of the paired differences from the first variant.
+One recipe and the same seeds for every variant. Each run is kept, so that an interrupted command goes on where it was,
+and several commands, of other ``--only`` or ``--seeds``, may run side by side; the same command without them then tells
+all. Prints mean and deviation over the seeds, and the mean and deviation of the paired differences from the first
+variant, which is the first that ``--only`` names.
 """
 
 import argparse
@@ -17,9 +19,11 @@ from statistics import mean, stdev
 from types import MappingProxyType
 from typing import Final
 
-from training import dan, datasets, slfer
-from training.pixel_faces import PixelFaces, load_ferplus
-from training.pixel_recipe import Figures
+from semface.evaluation.synthetic_scans import TRAINING_PEOPLE
+from semface.meaning import SCAN_EXPRESSIONS
+from training import amdfn, dan, datasets, scan_data, slfer
+from training.amdfn_network import ATTRIBUTES
+from training.pixel_faces import load_ferplus
 
 Variants = Mapping[str, Sequence[str]]
 
@@ -45,30 +49,45 @@ SLFER: Final[Variants] = MappingProxyType(
         **{f"λ2 = {weight}": ("--classification", str(weight)) for weight in (0.0, 0.001, 0.1, 1.0)},
     }
 )
-VARIANTS: Final[Mapping[str, Variants]] = MappingProxyType({"dan": DAN, "slfer": SLFER})
+AMDFN: Final[Variants] = MappingProxyType(
+    {
+        f"{attributes}{told}": (*channels, *options)
+        for told, options in (("", ()), (", no attention", ("--no-attention",)))
+        for attributes, channels in {"all": (), **{name: ("--channels", name) for name in ATTRIBUTES}}.items()
+    }
+)
+VARIANTS: Final[Mapping[str, Variants]] = MappingProxyType({"dan": DAN, "slfer": SLFER, "amdfn": AMDFN})
 
-Run = Callable[[PixelFaces, Sequence[str]], Figures]
-
-
-def run_dan(faces: PixelFaces, options: Sequence[str]) -> Figures:
-    """Train DAN with ``options`` and return its figures."""
-    return dan.train(faces, dan.parse(list(options)))[2]
-
-
-def run_slfer(faces: PixelFaces, options: Sequence[str]) -> Figures:
-    """Train SLFER with ``options`` and return its figures."""
-    return slfer.train(faces, slfer.load_masks(faces.names), slfer.parse(list(options)))[2]
+Run = Callable[[Sequence[str]], float]
 
 
-RUNS: Final[Mapping[str, Run]] = MappingProxyType({"dan": run_dan, "slfer": run_slfer})
+def run_dan(options: Sequence[str]) -> float:
+    """Train DAN with ``options`` and return its accuracy."""
+    return dan.train(load_ferplus(), dan.parse(["--no-judge", *options]))[2].accuracy
 
 
-def accuracy_of(name: str, faces: PixelFaces, options: Sequence[str], kept: Path) -> float:
+def run_slfer(options: Sequence[str]) -> float:
+    """Train SLFER with ``options`` and return its accuracy."""
+    faces = load_ferplus()
+    return slfer.train(faces, slfer.load_masks(faces.names), slfer.parse(["--no-judge", *options]))[2].accuracy
+
+
+def run_amdfn(options: Sequence[str]) -> float:
+    """Train AMDFN with ``options`` and return its accuracy."""
+    arguments = amdfn.parse(list(options))
+    network = amdfn.train(scan_data.load(range(TRAINING_PEOPLE), arguments.takes), SCAN_EXPRESSIONS, arguments)
+    return amdfn.judge(network, scan_data.load(amdfn.TEST))[0]["accuracy"]
+
+
+RUNS: Final[Mapping[str, Run]] = MappingProxyType({"dan": run_dan, "slfer": run_slfer, "amdfn": run_amdfn})
+
+
+def accuracy_of(name: str, options: Sequence[str], kept: Path) -> float:
     """Return the accuracy of one run, from its file in the folder ``kept`` where it was made before."""
     words = " ".join(options)
     file = kept / f"{hashlib.sha256(words.encode()).hexdigest()[:16]}.json"
     if not file.exists():
-        told = {"options": words, "accuracy": RUNS[name](faces, options).accuracy}
+        told = {"options": words, "accuracy": RUNS[name](options)}
         kept.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(told, indent=1))
     return float(json.loads(file.read_text())["accuracy"])
@@ -96,23 +115,25 @@ def main() -> None:
     parser.add_argument("recogniser", choices=VARIANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--only", nargs="+", help="these variants alone")
+    parser.add_argument("--only", nargs="+", help="these variants alone, in this order")
     parser.add_argument("--rest", nargs=argparse.REMAINDER, default=[], help="what the recipe takes, last of all")
     arguments = parser.parse_args()
-    faces, name = load_ferplus(), arguments.recogniser
+    name = arguments.recogniser
+    variants = VARIANTS[name]
+    chosen = arguments.only or list(variants)
+    if unknown := [variant for variant in chosen if variant not in variants]:
+        parser.error(f"{name} has no variant {unknown[0]!r}, but: {', '.join(variants)}")
     kept = datasets.cache() / "ablations" / name
     accuracies = {
         variant: [
             accuracy_of(
                 name,
-                faces,
-                ("--no-judge", "--epochs", str(arguments.epochs), "--seed", str(seed), *options, *arguments.rest),
+                ("--epochs", str(arguments.epochs), "--seed", str(seed), *variants[variant], *arguments.rest),
                 kept,
             )
             for seed in arguments.seeds
         ]
-        for variant, options in VARIANTS[name].items()
-        if arguments.only is None or variant in arguments.only
+        for variant in chosen
     }
     print("\n".join(table(accuracies)))
 

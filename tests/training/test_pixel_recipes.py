@@ -15,7 +15,7 @@ import onnxruntime as ort  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from semface.cli.models import build_detector  # noqa: E402
-from training import dan, pixel_training, recogniser_ablations, slfer  # noqa: E402
+from training import dan, pixel_training, slfer  # noqa: E402
 from training.network_export import Port  # noqa: E402
 from training.pixel_faces import SIDE, PixelFaces, affine_maps, as_served, augmented, grey_crops, moved  # noqa: E402
 from training.pixel_recipe import ServedRecogniser, training_rows, write_card, write_network  # noqa: E402
@@ -122,30 +122,6 @@ def test_to_be_judged_after_every_epoch_changes_nothing(
         told.append((temperature, figures, network.state_dict()))
     assert told[0][:2] == told[1][:2]
     torch.testing.assert_close(told[0][2], told[1][2], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", ["dan", "slfer"])
-def test_every_variant_of_the_ablations_can_be_trained(
-    name: str, faces: PixelFaces, masks: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slfer, "load_masks", lambda names: masks)
-    for options in recogniser_ablations.VARIANTS[name].values():
-        figures = recogniser_ablations.RUNS[name](faces, [*SMALL[:-1], "1", "--first", "16", *options])
-        assert 0.0 <= figures.accuracy <= 1.0
-
-
-def test_a_run_of_the_ablations_is_kept(tmp_path: Path, faces: PixelFaces, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = [*SMALL[:-1], "1", "--first", "16"]
-    first = recogniser_ablations.accuracy_of("dan", faces, options, tmp_path)
-    monkeypatch.setattr(dan, "train", None)
-    assert recogniser_ablations.accuracy_of("dan", faces, options, tmp_path) == first
-    with pytest.raises(TypeError):
-        recogniser_ablations.accuracy_of("dan", faces, [*options, "--heads", "1"], tmp_path)
-
-
-def test_differences_are_paired_by_seed() -> None:
-    lines = recogniser_ablations.table({"one": [0.80, 0.82], "two": [0.81, 0.83]})
-    assert lines[2:] == ["| one | 81.00 ± 1.41 |  |", "| two | 82.00 ± 1.41 | +1.00 ± 0.00 |"]
 
 
 def test_a_share_of_the_labels_is_drawn_by_the_seed(faces: PixelFaces) -> None:
