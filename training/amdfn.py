@@ -129,7 +129,7 @@ def checkpoint_of(arguments: argparse.Namespace) -> Path:
     folder.mkdir(exist_ok=True)
     attention = "plain" if arguments.no_attention else "attention"
     name = MODEL if arguments.data is None else f"{MODEL}-{arguments.data[0]}"
-    recipe = f"{arguments.width}-{arguments.takes}-{arguments.epochs}-{arguments.seed}"
+    recipe = f"{arguments.width}-{arguments.people}-{arguments.takes}-{arguments.epochs}-{arguments.seed}"
     return folder / f"{name}-{arguments.channels}-{attention}-{recipe}.pt"
 
 
@@ -211,6 +211,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-attention", action="store_true")
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--people", type=int, default=TRAINING_PEOPLE, help="learn from the first of them alone")
     parser.add_argument("--takes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=own_data, metavar="NAME=DIR", help=f"your own: {', '.join(SCAN_COLLECTIONS)}")
@@ -223,7 +224,7 @@ def main() -> None:
     classes: tuple[str, ...] = SCAN_EXPRESSIONS
     with told_in_one_line():
         if arguments.data is None:
-            learned, judged = load(range(TRAINING_PEOPLE), arguments.takes), load(TEST)
+            learned, judged = load(range(arguments.people), arguments.takes), load(TEST)
         else:
             every, classes, held_out = load_own(*arguments.data)
             require_both_parts(held_out)

@@ -19,7 +19,6 @@ from statistics import mean, stdev
 from types import MappingProxyType
 from typing import Final
 
-from semface.evaluation.synthetic_scans import TRAINING_PEOPLE
 from semface.meaning import SCAN_EXPRESSIONS
 from training import amdfn, dan, datasets, scan_data, slfer
 from training.amdfn_network import ATTRIBUTES
@@ -75,7 +74,7 @@ def run_slfer(options: Sequence[str]) -> float:
 def run_amdfn(options: Sequence[str]) -> float:
     """Train AMDFN with ``options`` and return its accuracy."""
     arguments = amdfn.parse(list(options))
-    network = amdfn.train(scan_data.load(range(TRAINING_PEOPLE), arguments.takes), SCAN_EXPRESSIONS, arguments)
+    network = amdfn.train(scan_data.load(range(arguments.people), arguments.takes), SCAN_EXPRESSIONS, arguments)
     return amdfn.judge(network, scan_data.load(amdfn.TEST))[0]["accuracy"]
 
 
