@@ -71,3 +71,13 @@ def test_expressions_of_people_whom_training_did_not_see_are_recognised(run: Run
     written = tmp_path / "smile.ply"
     assert served(run, "eval", "scan", "--model", ICT, "-o", written, "--expression", "smile").returncode == 0
     assert served(run, "expression", written, "--model", "amdfn").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ICT.is_file(), reason="needs ict_face.npz of the data sets; set SEMFACE_DATASETS")
+def test_all_recognisers_are_compared_on_the_same_faces(run: Run) -> None:
+    done = served(run, "eval", "recognisers", "--model", ICT, "--limit", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    accuracies = {row["model"]: row["accuracy"] for row in json.loads(done.stdout)}
+    assert list(accuracies) == ["expression_recognition", "dan", "slfer", "amdfn"]
+    assert accuracies["amdfn"] > 0.75

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from semface.cli.figures import show_figures, show_rows
 from semface.cli.rate_accuracy import rate_accuracy
-from semface.cli.scans import attributes, scan, scans
+from semface.cli.scans import attributes, recognisers, scan, scans
 from semface.codec.core import Codec
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import UNCODED, portions_of
@@ -51,6 +51,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure accuracy against rate.", r
 app.command()(rate_accuracy)
 app.command()(scan)
 app.command()(scans)
+app.command()(recognisers)
 app.command()(attributes)
 
 Result = TypeVar("Result")

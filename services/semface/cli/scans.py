@@ -1,9 +1,13 @@
-"""`semface eval scans`, `eval scan` (writes a scan that it judges), `eval attributes` (draws what is seen of some)."""
+"""`semface eval scans`, `eval scan` (writes one that it judges), `eval attributes` (draws what is seen of some).
+
+And `eval recognisers`, all of them on the faces of such scans.
+"""
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
 import typer
@@ -12,9 +16,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from semface.cli.figures import show_rows
 from semface.cli.output import Json, show
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.attribute_sheet import attribute_sheet
+from semface.evaluation.recogniser_comparison import SHOWN_BY_BOTH, RecogniserFigures, compare_recognisers
 from semface.evaluation.scan_recognition import TEST_PEOPLE, ScanFigures, evaluate_scans, ply
 from semface.evaluation.sheets import save_sheet
 from semface.evaluation.synthetic_faces import IctModel
@@ -22,35 +28,33 @@ from semface.evaluation.synthetic_scans import PEOPLE, ScanGenerator
 from semface.extraction.core import Extractor
 from semface.extraction.scans.core import ScanReader
 from semface.inference import open_engine
+from semface.inference.engine import Engine
 from semface.meaning import SCAN_EXPRESSIONS
 from semface.morphable.model import MorphableModel
 from semface.rpc.settings import ServerSettings
 
+Result = TypeVar("Result")
+
 SHOWN: Final = ("neutral", "smile", "jaw_left", "anger")
 
 IctFile = Annotated[Path, typer.Option(help="The ICT face model.", metavar="NPZ")]
+People = Annotated[int, typer.Option(min=1, max=TEST_PEOPLE, help="Only the first people.")]
+Models = Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")]
 
 
 def scans(
     model: IctFile,
-    limit: Annotated[int, typer.Option(min=1, max=TEST_PEOPLE, help="Only the first people.")] = TEST_PEOPLE,
-    models: Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")] = None,
+    limit: People = TEST_PEOPLE,
+    models: Models = None,
     as_json: Json = False,
 ) -> None:
     """Expression recognition on synthetic 3-D scans of people whom training did not see, sixteen of each."""
     generator = _generator(model)
-    settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
 
-    async def work(bar: Progress) -> ScanFigures:
-        task = bar.add_task("scans", total=limit * len(SCAN_EXPRESSIONS))
-        engine = open_engine(settings)
-        try:
-            return await evaluate_scans(engine, generator, limit, lambda done: bar.update(task, advance=done))
-        finally:
-            await engine.close()
+    async def work(engine: Engine, _: Path, progress: Callable[[int], None]) -> ScanFigures:
+        return await evaluate_scans(engine, generator, limit, progress)
 
-    with Progress(console=Console(stderr=True)) as bar:
-        figures: dict[str, Any] = asyncio.run(work(bar)).as_json()
+    figures: dict[str, Any] = _run(work, models, limit * len(SCAN_EXPRESSIONS)).as_json()
     if as_json:
         print(json.dumps(figures))
         return
@@ -60,6 +64,22 @@ def scans(
     for name, share in recognised.items():
         table.add_row(name, f"{share:.3f}")
     Console().print(table)
+
+
+def recognisers(
+    model: IctFile,
+    limit: People = TEST_PEOPLE,
+    models: Models = None,
+    as_json: Json = False,
+) -> None:
+    """All recognisers on the same faces, of synthetic scans in four expressions: parameters, time and accuracy."""
+    generator = _generator(model)
+
+    async def work(engine: Engine, repository: Path, progress: Callable[[int], None]) -> list[RecogniserFigures]:
+        return await compare_recognisers(engine, repository, generator.scan, limit, progress)
+
+    rows = _run(work, models, limit * len(SHOWN_BY_BOTH))
+    show_rows([row.as_dict() for row in rows], as_json)
 
 
 def scan(
@@ -96,6 +116,24 @@ def attributes(
             await engine.close()
 
     save_sheet(attribute_sheet(asyncio.run(work())), output)
+
+
+def _run(
+    work: Callable[[Engine, Path, Callable[[int], None]], Coroutine[Any, Any, Result]], models: Path | None, total: int
+) -> Result:
+    """Run ``work`` on the networks of ``models`` (None: the configured repository) under a bar on standard error."""
+    settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
+
+    async def guarded(bar: Progress) -> Result:
+        task = bar.add_task("scans", total=total)
+        engine = open_engine(settings)
+        try:
+            return await work(engine, settings.model_repository, lambda done: bar.update(task, advance=done))
+        finally:
+            await engine.close()
+
+    with Progress(console=Console(stderr=True)) as bar:
+        return asyncio.run(guarded(bar))
 
 
 def _generator(model: Path) -> ScanGenerator:
