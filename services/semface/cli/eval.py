@@ -2,18 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from semface.cli.figures import show_figures, show_rows
+from semface.cli.measuring import Models, measure
 from semface.cli.rate_accuracy import rate_accuracy
 from semface.cli.scans import attributes, recognisers, scan, scans
 from semface.codec.core import Codec
@@ -54,8 +54,6 @@ app.command()(scans)
 app.command()(recognisers)
 app.command()(attributes)
 
-Result = TypeVar("Result")
-
 Images = Annotated[Path, typer.Option(help="Zip of pictures, in folders or flat.", metavar="ZIP")]
 PairTable = Annotated[Path, typer.Option(help="CSV with fold, same, image_a, image_b.", metavar="CSV")]
 Folds = Annotated[str | None, typer.Option(help="Only these folds, such as 1-4. [all]")]
@@ -69,7 +67,6 @@ Bits = Annotated[
 Groups = Annotated[
     str | None, typer.Option(help="Code and count these payloads only: identity or expression. [everything]")
 ]
-Models = Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")]
 Cache = Annotated[
     Path | None, typer.Option(help="Keep the descriptors here, for further runs on the same pictures.", metavar="FILE")
 ]
@@ -93,7 +90,7 @@ def verification(
     archive = PictureArchive(images)
     judged = read_pairs(pairs, None if folds is None else parse_folds(folds), limit)
     options = RunOptions(quality, portions_of(groups), cache, bits)
-    result = _run(
+    result = measure(
         lambda path, progress: path.verification(archive, judged, options, progress), models, len(judged.stems)
     )
     note = "one fold only: the model's own threshold decided" if result.own_threshold else None
@@ -127,7 +124,7 @@ def expression(
             return await path.expression(archive, limit, options, progress)
         return await evaluate_views(path.engine, recogniser, archive, limit, progress)
 
-    result = _run(work, models, len(read_labels(archive, limit)))
+    result = measure(work, models, len(read_labels(archive, limit)))
     figures = result.as_json()
     if as_json:
         show_figures(figures, as_json)
@@ -167,7 +164,7 @@ def redraws(
         return await asyncio.to_thread(evaluate_redraws, described, judged, kept, network, progress)
 
     # Each picture is met twice: described, then redrawn.
-    result = _run(work, models, 2 * len(judged.stems))
+    result = measure(work, models, 2 * len(judged.stems))
     note = "one fold only: odd and even pairs chose each other's threshold" if result.one_fold else None
     show_figures(result.as_json(), as_json, note)
 
@@ -189,7 +186,7 @@ def sheet(
     pictures = [*read_pictures(images or [portrait()], limit), *random_heads(heads)]
     if not pictures:
         raise SemfaceError(Reason.FIELD_INVALID, "the zip holds no picture that can be decoded; name another")
-    faces = _run(lambda path, progress: redraw_faces(path.engine, pictures, progress), models, len(pictures))
+    faces = measure(lambda path, progress: redraw_faces(path.engine, pictures, progress), models, len(pictures))
     save_sheet(face_sheet(faces), output)
 
 
@@ -210,12 +207,12 @@ def geometry(
     result: RenderFigures | PhotographFigures
     if model is not None and images is None:
         ict, faces = IctModel.load(model), min(count, limit or count)
-        result = _run(
+        result = measure(
             lambda path, progress: evaluate_renders(path.engine, ict, faces, progress), models, pictures_judged(faces)
         )
     elif images is not None and model is None:
         archive, marks = PictureArchive(images), LandmarkTeacher(teacher or teacher_folder() / TEACHER_FILE)
-        result = _run(
+        result = measure(
             lambda path, progress: evaluate_photographs(path.engine, archive, marks, limit, progress),
             models,
             len(archive.stems[:limit]),
@@ -254,7 +251,7 @@ def rate(
             codecs = [("semface", Codec(path.engine, path.repository)), *found]
             return await measure_rate(await sets.tasks(path, progress), codecs, progress, ppm=ppm)
 
-    points = _run(work, models, sets.pictures())
+    points = measure(work, models, sets.pictures())
     figures = [point.as_dict() for point in points]
     output.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     plot_rate(points, output)
@@ -296,7 +293,7 @@ def layers(
         async with _codecs(padded or []) as zero_padded, _codecs(retrained or []) as again:
             return await compare_layers(task, Codec(path.engine, path.repository), zero_padded, again)
 
-    show_rows([point.as_dict() for point in _run(work, models, sets.pictures())], as_json)
+    show_rows([point.as_dict() for point in measure(work, models, sets.pictures())], as_json)
 
 
 @app.command()
@@ -326,7 +323,7 @@ def stream(
 
     with _frames(video, images, synthetic, seed) as (_, count):
         total = min(count or 0, limit or count or 0)
-    result = _run(work, models, total)
+    result = measure(work, models, total)
     show_figures(result.as_json(), as_json, "a made-up face: no measurement of how people move" if synthetic else None)
 
 
@@ -358,25 +355,3 @@ async def _codecs(folders: Sequence[Path]) -> AsyncIterator[list[tuple[str, Code
     finally:
         for engine in engines:
             await engine.close()
-
-
-def _run(
-    work: Callable[[ServingPath, Callable[[int], None]], Coroutine[Any, Any, Result]], models: Path | None, total: int
-) -> Result:
-    """Run ``work`` on the networks of ``models`` (None: the configured repository) under a bar on standard error."""
-    settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-
-    async def guarded() -> Result:
-        engine = open_engine(settings)
-        try:
-            task = bar.add_task("pictures", total=total)
-            return await work(
-                ServingPath(engine, settings.model_repository), lambda done: bar.update(task, advance=done)
-            )
-        finally:
-            await engine.close()
-
-    with bar:
-        return asyncio.run(guarded())

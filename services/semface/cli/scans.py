@@ -5,41 +5,36 @@ And `eval recognisers`, all of them on the faces of such scans.
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from semface.cli.figures import show_rows
+from semface.cli.measuring import Models, measure
 from semface.cli.output import Json, show
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.attribute_sheet import attribute_sheet
-from semface.evaluation.recogniser_comparison import SHOWN_BY_BOTH, RecogniserFigures, compare_recognisers
-from semface.evaluation.scan_recognition import TEST_PEOPLE, ScanFigures, evaluate_scans, ply
+from semface.evaluation.recogniser_comparison import SHOWN_BY_BOTH, compare_recognisers
+from semface.evaluation.scan_recognition import TEST_PEOPLE, evaluate_scans, ply
 from semface.evaluation.sheets import save_sheet
 from semface.evaluation.synthetic_faces import IctModel
 from semface.evaluation.synthetic_scans import PEOPLE, ScanGenerator
 from semface.extraction.core import Extractor
 from semface.extraction.scans.core import ScanReader
 from semface.inference import open_engine
-from semface.inference.engine import Engine
 from semface.meaning import SCAN_EXPRESSIONS
 from semface.morphable.model import MorphableModel
 from semface.rpc.settings import ServerSettings
-
-Result = TypeVar("Result")
 
 SHOWN: Final = ("neutral", "smile", "jaw_left", "anger")
 
 IctFile = Annotated[Path, typer.Option(help="The ICT face model.", metavar="NPZ")]
 People = Annotated[int, typer.Option(min=1, max=TEST_PEOPLE, help="Only the first people.")]
-Models = Annotated[Path | None, typer.Option(help="Another model repository.", metavar="DIR")]
 
 
 def scans(
@@ -50,11 +45,12 @@ def scans(
 ) -> None:
     """Expression recognition on synthetic 3-D scans of people whom training did not see, sixteen of each."""
     generator = _generator(model)
-
-    async def work(engine: Engine, _: Path, progress: Callable[[int], None]) -> ScanFigures:
-        return await evaluate_scans(engine, generator, limit, progress)
-
-    figures: dict[str, Any] = _run(work, models, limit * len(SCAN_EXPRESSIONS)).as_json()
+    figures: dict[str, Any] = measure(
+        lambda path, progress: evaluate_scans(path.engine, generator, limit, progress),
+        models,
+        limit * len(SCAN_EXPRESSIONS),
+        "scans",
+    ).as_json()
     if as_json:
         print(json.dumps(figures))
         return
@@ -75,10 +71,12 @@ def recognisers(
     """All recognisers on the same faces, of synthetic scans in four expressions: parameters, time and accuracy."""
     generator = _generator(model)
 
-    async def work(engine: Engine, repository: Path, progress: Callable[[int], None]) -> list[RecogniserFigures]:
-        return await compare_recognisers(engine, repository, generator.scan, limit, progress)
-
-    rows = _run(work, models, limit * len(SHOWN_BY_BOTH))
+    rows = measure(
+        lambda path, progress: compare_recognisers(path.engine, path.repository, generator.scan, limit, progress),
+        models,
+        limit * len(SHOWN_BY_BOTH),
+        "scans",
+    )
     show_rows([row.as_dict() for row in rows], as_json)
 
 
@@ -116,24 +114,6 @@ def attributes(
             await engine.close()
 
     save_sheet(attribute_sheet(asyncio.run(work())), output)
-
-
-def _run(
-    work: Callable[[Engine, Path, Callable[[int], None]], Coroutine[Any, Any, Result]], models: Path | None, total: int
-) -> Result:
-    """Run ``work`` on the networks of ``models`` (None: the configured repository) under a bar on standard error."""
-    settings = ServerSettings() if models is None else ServerSettings(model_repository=models)
-
-    async def guarded(bar: Progress) -> Result:
-        task = bar.add_task("scans", total=total)
-        engine = open_engine(settings)
-        try:
-            return await work(engine, settings.model_repository, lambda done: bar.update(task, advance=done))
-        finally:
-            await engine.close()
-
-    with Progress(console=Console(stderr=True)) as bar:
-        return asyncio.run(guarded(bar))
 
 
 def _generator(model: Path) -> ScanGenerator:
