@@ -21,6 +21,7 @@ from semface.descriptors import PORTION_SLICES, Portion
 from semface.errors import Reason, SemfaceError
 from semface.evaluation.coding import transmit
 from semface.evaluation.pictures import view_face
+from semface.evaluation.scan_recognition import error_over_people
 from semface.evaluation.synthetic_scans import TRAINING_PEOPLE
 from semface.extraction.core import Extractor
 from semface.extraction.detection import FaceDetector
@@ -40,6 +41,7 @@ SHOWN_BY_BOTH: Final[Mapping[str, str]] = MappingProxyType(
 """Expressions of scans, and what photographs of them show."""
 
 ScanOf = Callable[[int, int], Scan]
+"""Draws a person in an expression, both by number."""
 
 ROUNDS: Final = 50
 """Runs of each network; the median counts."""
@@ -85,7 +87,9 @@ async def compare_recognisers(
                     hit[recogniser.name][row, column] = _choice(recogniser, told["confidences"][0]) == column
             progress(1)
     return [
-        RecogniserFigures(name, recogniser.sees.value, *costs[name], float(hit[name].mean()), _over_people(hit[name]))
+        RecogniserFigures(
+            name, recogniser.sees.value, *costs[name], float(hit[name].mean()), error_over_people(hit[name])
+        )
         for name, recogniser in RECOGNISERS.items()
     ]
 
@@ -115,11 +119,6 @@ def _choice(recogniser: Recogniser, confidences: NDArray[np.float32]) -> int:
     """Return the place in ``SHOWN_BY_BOTH`` of the one that has the highest of ``confidences``."""
     names = SHOWN_BY_BOTH.keys() if recogniser.classes == SCAN_EXPRESSIONS else SHOWN_BY_BOTH.values()
     return int(np.argmax([confidences[recogniser.classes.index(name)] for name in names]))
-
-
-def _over_people(hit: NDArray[np.bool_]) -> float | None:
-    people = hit.mean(axis=1)
-    return float(people.std(ddof=1) / math.sqrt(len(people))) if len(people) > 1 else None
 
 
 def _costs(repository: Path) -> dict[str, tuple[int, float, float]]:

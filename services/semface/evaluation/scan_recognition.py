@@ -34,12 +34,10 @@ class ScanFigures:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures by name; the standard error is over people."""
-        people = self.hit.mean(axis=1)
         wall, core = (np.median(self.seconds, axis=0) * 1000).tolist() if len(self.seconds) else (None, None)
-        error = float(people.std(ddof=1) / np.sqrt(len(people))) if len(people) > 1 else None
         return {
             "accuracy": float(self.hit.mean()),
-            "standard_error": error,
+            "standard_error": error_over_people(self.hit),
             "scans": self.hit.size,
             "not_found": self.not_found,
             "milliseconds_p50": wall,
@@ -70,6 +68,12 @@ async def evaluate_scans(
                 hit[row, expression] = int(answer["confidences"][0].argmax()) == expression
             progress(1)
     return ScanFigures(hit, not_found, np.array(seconds))
+
+
+def error_over_people(hit: NDArray[np.bool_]) -> float | None:
+    """Return the standard error of the mean of ``hit`` (P, K), a row for each person; None for one person."""
+    people = hit.mean(axis=1)
+    return float(people.std(ddof=1) / np.sqrt(len(people))) if len(people) > 1 else None
 
 
 def ply(scan: Scan) -> bytes:
