@@ -36,16 +36,18 @@ DAN: Final[Variants] = MappingProxyType(
     }
 )
 BASELINE: Final = ("--segmentation", "0", "--classification", "0", "--no-squeeze-excitation")
+PAPER: Final = ("--classification", "0.5")
 SLFER: Final[Variants] = MappingProxyType(
     {
         "baseline": BASELINE,
-        "CT": ("--segmentation", "0", "--no-squeeze-excitation"),
+        "CT": (*PAPER, "--segmentation", "0", "--no-squeeze-excitation"),
         "ST": ("--classification", "0", "--no-squeeze-excitation"),
-        "CT+ST": ("--no-squeeze-excitation",),
-        "CT+ST+SE": (),
+        "CT+ST": (*PAPER, "--no-squeeze-excitation"),
+        "CT+ST+SE": PAPER,
+        "as it ships": (),
         **{f"n = {count}": ("--components", str(count)) for count in (2, 3, 5, 6)},
         **{f"λ1 = {weight}": ("--segmentation", str(weight)) for weight in (0.0, 0.001, 0.1, 1.0)},
-        **{f"λ2 = {weight}": ("--classification", str(weight)) for weight in (0.0, 0.001, 0.1, 1.0)},
+        **{f"λ2 = {weight}": ("--classification", str(weight)) for weight in (0.0, 0.001, 1.0)},
     }
 )
 AMDFN: Final[Variants] = MappingProxyType(

@@ -5,7 +5,8 @@
     python -m training.slfer --output model_repository
     python -m training.slfer --segmentation 0 --classification 0 --no-squeeze-excitation --figures-only  # the baseline
 
-L = cross-entropy + λ1·segmentation + λ2·classification with both λ 0.5 and n = 4 dominant components, as in the paper.
+L = cross-entropy + λ1·segmentation + λ2·classification with λ1 = 0.5 and n = 4 dominant components, as in the paper,
+but λ2 = 0.1, not 0.5: the sum over eight parts would outweigh the expression.
 """
 
 import argparse
@@ -93,7 +94,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--segmentation", type=float, default=0.5, help="weight λ1 of the segmentation; 0 leaves it out"
     )
-    parser.add_argument("--classification", type=float, default=0.5, help="weight λ2 of the classification")
+    parser.add_argument("--classification", type=float, default=0.1, help="weight λ2 of the classification")
     parser.add_argument("--components", type=int, default=4, help="dominant components n")
     parser.add_argument("--squeeze-excitation", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--figures-only", action="store_true", help="write no network")
@@ -113,8 +114,9 @@ def main() -> None:
     # What is dropped when the network answers is not counted.
     answering = nn.ModuleList([network.backbone, network.exit])
     parameters = sum(parameter.numel() for parameter in answering.parameters())
-    told = {"parameters": parameters, "temperature": temperature, "epochs": arguments.epochs, "seed": arguments.seed}
-    write_card(MODEL, folder, faces, figures, width=arguments.width, weights=arguments.weights, **told)
+    recipe = ("epochs", "seed", "segmentation", "classification", "width", "weights")
+    told = {name: vars(arguments)[name] for name in recipe}
+    write_card(MODEL, folder, faces, figures, parameters=parameters, temperature=temperature, **told)
 
 
 if __name__ == "__main__":
