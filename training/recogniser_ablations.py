@@ -32,11 +32,13 @@ DAN: Final[Variants] = MappingProxyType(
         "no clustering": ("--clustering", "none"),
         "centre loss": ("--clustering", "centre"),
         "no partition loss": ("--no-partition",),
-        **{f"{heads} heads": ("--heads", str(heads)) for heads in (1, 2, 3, 5, 6)},
+        **{f"heads = {heads}": ("--heads", str(heads)) for heads in (1, 2, 3, 5, 6)},
+        "heads = 2, no partition loss": ("--heads", "2", "--no-partition"),
     }
 )
 BASELINE: Final = ("--segmentation", "0", "--classification", "0", "--no-squeeze-excitation")
 PAPER: Final = ("--classification", "0.5")
+"""The paper's weights, where what ships has others."""
 SLFER: Final[Variants] = MappingProxyType(
     {
         "baseline": BASELINE,
