@@ -29,17 +29,19 @@ def mirrored_labels(classes: Sequence[str] = SCAN_EXPRESSIONS) -> Tensor:
     return torch.tensor([list(classes).index(pairs.get(name, name)) for name in classes])
 
 
-def augment(images: Tensor, labels: Tensor, mirrored: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    images: Tensor, labels: Tensor, mirrored: Tensor, random: np.random.Generator, no_texture: float = NO_TEXTURE
+) -> tuple[Tensor, Tensor]:
     """Return changed ``images`` (N, 8, S, S), float32, and ``labels`` (N,); what is given may be overwritten.
 
-    ``mirrored`` is what ``mirrored_labels`` gives for the classes.
+    ``mirrored`` is what ``mirrored_labels`` gives for the classes, ``no_texture`` the part that loses its texture.
     """
     count, _, size, _ = images.shape
     surface = images[:, :3].ne(0).any(dim=1, keepdim=True)
     images[:, :3] = torch.einsum("nij,njhw->nihw", _small_turns(count, random), images[:, :3])
     images[:, 3:4] += surface * _normal(random, (count, 1, 1, 1), DEPTH_SHIFT)
     gains = 1 + _normal(random, (count, 3, 1, 1), BRIGHTNESS)
-    kept = torch.from_numpy(random.random((count, 1, 1, 1)) >= NO_TEXTURE)
+    kept = torch.from_numpy(random.random((count, 1, 1, 1)) >= no_texture)
     images[:, 5:] = (images[:, 5:] * gains.clamp(0.2, 2.0) * kept).clamp(0, 1)
     changed = torch.zeros_like(images)
     mirror = torch.from_numpy(random.random(count) < 0.5)

@@ -1,9 +1,10 @@
 """Attribute images of synthetic 3-D scans, kept in the cache: one file for each person, so that a stopped run goes on.
 
-    python -m training.scan_data --people 251
+    python -m training.scan_data
 
-The scans go the way of a served one: their face is found by the networks of ``model_repository``. A scan in which none
-is found has no images and counts as wrong.
+Each training person is drawn ``TAKES`` times in each expression, each other one once. The scans go the way of a served
+one: their face is found by the networks of ``model_repository``. A scan in which none is found has no images and counts
+as wrong.
 """
 
 import argparse
@@ -32,6 +33,8 @@ from semface.morphable.model import MorphableModel
 from training.datasets import REPOSITORY, cache, root
 from training.own_scans import SCAN_COLLECTIONS
 
+TAKES: Final = 4
+"""Scans of each training person in each expression; FaceScape has one."""
 UNUSABLE: Final = (Reason.NO_FACE, Reason.LOW_QUALITY, Reason.NOT_FINITE, Reason.SCAN_UNDECODABLE)
 """Why a scan has no images."""
 
@@ -133,7 +136,7 @@ def main() -> None:
     """Draw the scans and their images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=PEOPLE)
-    parser.add_argument("--takes", type=int, default=1, help="scans of each training person in each expression")
+    parser.add_argument("--takes", type=int, default=TAKES, help="scans of each training person in each expression")
     arguments = parser.parse_args()
     for take in range(arguments.takes):
         build(range(arguments.people if take == 0 else min(arguments.people, TRAINING_PEOPLE)), take)

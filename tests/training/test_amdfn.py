@@ -1,5 +1,7 @@
 """AMDFN's network, augmentation and recipe on made-up attribute images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ pytest.importorskip("torch", reason="training needs the extra `training`")
 import torch
 
 from semface.meaning import SCAN_EXPRESSIONS
-from training.amdfn import judge
+from training.amdfn import judge, parse
 from training.amdfn_augmentation import augment, mirrored_labels
 from training.amdfn_network import (
     ATTRIBUTES,
@@ -18,7 +20,7 @@ from training.amdfn_network import (
     ScoreFusion,
     parameter_count,
 )
-from training.scan_data import ScanImages
+from training.scan_data import TAKES, ScanImages
 
 
 def made_up(count: int = 4) -> torch.Tensor:
@@ -85,6 +87,17 @@ def test_augmentation_keeps_what_is_empty_empty_and_is_the_same_again() -> None:
     assert not first[:, :, :16].any()
     assert ((told == labels) | (told == mirrored[labels])).all()
     assert (first[:, 5:].amax(dim=(1, 2, 3)) == 0).any()
+
+
+def test_where_the_texture_is_all_there_is_no_scan_loses_it() -> None:
+    images, _ = augment(made_up(64), torch.arange(64) % 16, mirrored_labels(), np.random.default_rng(1), no_texture=0.0)
+    assert images[:, 5:].amax(dim=(1, 2, 3)).gt(0).all()
+
+
+def test_a_person_is_seen_as_often_where_there_is_one_scan_of_each_expression(tmp_path: Path) -> None:
+    ours, own = parse([]), parse(["--data", f"facescape={tmp_path}"])
+    assert own.epochs == ours.epochs * TAKES
+    assert parse(["--data", f"facescape={tmp_path}", "--epochs", "3"]).epochs == 3
 
 
 def test_a_face_that_was_not_found_counts_as_wrong() -> None:
