@@ -31,6 +31,7 @@ from semface.inference.embedded import EmbeddedEngine
 from semface.meaning import SCAN_EXPRESSIONS
 from semface.morphable.model import MorphableModel
 from training.datasets import REPOSITORY, cache, root
+from training.own_data import IncompleteDataError
 from training.own_scans import SCAN_COLLECTIONS
 
 TAKES: Final = 4
@@ -95,8 +96,13 @@ def _file(person: int, take: int) -> Path:
 
 
 def load(people: range, takes: int = 1) -> ScanImages:
-    """Return the images of ``people``, of every take that is there up to ``takes``."""
-    files = [path for take in range(takes) for person in people if (path := _file(person, take)).is_file()]
+    """Return the images of ``people``, ``takes`` of each.
+
+    Raises IncompleteDataError where some were not drawn.
+    """
+    files = [_file(person, take) for take in range(takes) for person in people]
+    if missing := sum(not path.is_file() for path in files):
+        raise IncompleteDataError(f"{missing} of {len(files)} files of scans are missing; run training.scan_data")
     images = np.concatenate([np.load(path) for path in files])
     labels = np.tile(np.arange(len(SCAN_EXPRESSIONS)), len(files))
     numbers = np.array([int(path.name.split("-")[1]) for path in files])

@@ -20,7 +20,8 @@ from training.amdfn_network import (
     ScoreFusion,
     parameter_count,
 )
-from training.scan_data import TAKES, ScanImages
+from training.own_data import IncompleteDataError
+from training.scan_data import TAKES, ScanImages, load
 
 
 def made_up(count: int = 4) -> torch.Tensor:
@@ -98,6 +99,16 @@ def test_a_person_is_seen_as_often_where_there_is_one_scan_of_each_expression(tm
     ours, own = parse([]), parse(["--data", f"facescape={tmp_path}"])
     assert own.epochs == ours.epochs * TAKES
     assert parse(["--data", f"facescape={tmp_path}", "--epochs", "3"]).epochs == 3
+
+
+def test_scans_that_were_not_drawn_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMFACE_CACHE", str(tmp_path))
+    (tmp_path / "scans").mkdir()
+    for person in (0, 1):
+        np.save(tmp_path / f"scans/person-{person:03d}-take-0.npy", np.ones((16, 8, 4, 4), np.float16))
+    assert load(range(2), takes=1).people.tolist() == [0] * 16 + [1] * 16
+    with pytest.raises(IncompleteDataError, match="2 of 4"):
+        load(range(2), takes=2)
 
 
 def test_a_face_that_was_not_found_counts_as_wrong() -> None:
