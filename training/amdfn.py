@@ -2,7 +2,7 @@
 
     python -m training.scan_data                                    # the scans of 251 people
     python -m training.amdfn --output model_repository
-    python -m training.amdfn --channels depth --epochs 15           # figures only, as the ablations ask for them
+    python -m training.amdfn --channels depth --takes 1             # figures only, as the ablations ask for them
     python -m training.amdfn --data facescape=DIR --output my_models            # or bosphorus=DIR: figures only
 
 Trained on 200 people from random weights and judged after the last epoch on 51 others: nothing is chosen on them.
@@ -249,7 +249,7 @@ def main() -> None:
     served = ScanExpressionRecognizer(network.to(memory_format=torch.contiguous_format))
     target = Port("confidences", (len(SCAN_EXPRESSIONS),))
     for weights in ("half", "byte"):
-        # The last one stays: half the size, for the same answers.
+        # The last one stays: half the size, for nearly the same answers.
         export_network(served, folder, source, target, max_batch_size=32, weights=weights)
         figures[f"accuracy_{weights}"] = exported_accuracy(folder / "1" / "model.onnx", judged)
     text = card(network, figures, confusion, arguments)
