@@ -5,7 +5,7 @@
     python -m training.amdfn --channels depth --takes 1             # figures only, as the ablations ask for them
     python -m training.amdfn --data facescape=DIR --output my_models            # or bosphorus=DIR: figures only
 
-Trained on 200 people from random weights and judged after the last epoch on 51 others: nothing is chosen on them.
+Trained on 200 people from random weights and judged after the last epoch on 51 others.
 """
 
 import argparse
